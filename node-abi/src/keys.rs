@@ -1,0 +1,51 @@
+//! Keys of the hash maps.
+
+use core::net::{IpAddr, Ipv6Addr};
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// IANA protocol numbers, as sockets and Services name them.
+pub const TCP: u8 = 6;
+pub const UDP: u8 = 17;
+
+/// Any network namespace may use the frontend. The only scope so far.
+pub const SCOPE_ANY: u8 = 0;
+
+/// An IPv6 address in network order; IPv4 is v4-mapped.
+pub type Address = [u8; 16];
+
+/// Key of `FRONTENDS`: an address that callers connect to.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
+#[repr(C)]
+pub struct FrontendKey {
+    pub address: Address,
+    pub port: [u8; 2],
+    pub protocol: u8,
+    pub scope: u8,
+}
+
+/// The form in which every map holds an address.
+pub const fn address(ip: IpAddr) -> Address {
+    match ip {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+/// The address as people write it: a v4-mapped one is IPv4.
+pub const fn ip(address: Address) -> IpAddr {
+    Ipv6Addr::from_octets(address).to_canonical()
+}

@@ -1,0 +1,39 @@
+//! Names, default capacities and fixed indexes of the maps.
+
+/// Names, as pinned.
+pub const FRONTENDS: &str = "FRONTENDS";
+pub const PORTS: &str = "PORTS";
+pub const TABLES: &str = "TABLES";
+pub const SLOTS: &str = "SLOTS";
+pub const GROUPS: &str = "GROUPS";
+pub const BACKENDS: &str = "BACKENDS";
+pub const COUNTERS: &str = "COUNTERS";
+pub const HEALTH: &str = "HEALTH";
+pub const SETTINGS: &str = "SETTINGS";
+pub const SOCKETS: &str = "SOCKETS";
+pub const VERDICTS: &str = "VERDICTS";
+
+/// Capacities that a map has unless the agent is told otherwise.
+pub mod capacity {
+    pub const FRONTENDS: u32 = 131_072;
+    pub const PORTS: u32 = 131_072;
+    pub const TABLES: u32 = 131_072;
+    pub const SLOTS: u32 = 2_097_152;
+    pub const GROUPS: u32 = 131_072;
+    pub const BACKENDS: u32 = 262_144;
+    pub const COUNTERS: u32 = 262_144;
+}
+
+/// Indexes of `SETTINGS`, an array of u64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Setting {
+    /// Not 0: the programs leave every connect alone.
+    Off = 0,
+    /// The highest generation that was ever issued to a port or a backend.
+    Generation = 1,
+}
+
+impl Setting {
+    pub const COUNT: u32 = 2;
+}

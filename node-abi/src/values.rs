@@ -1,0 +1,136 @@
+//! Values of the maps.
+//!
+//! A connect reads `FRONTENDS` → `PORTS` → `TABLES` → `SLOTS` → `GROUPS` → `SLOTS` → `BACKENDS`.
+//! All that a port reaches is written into free space first; then its `PORTS` word is swapped.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::keys::Address;
+
+/// Value of `FRONTENDS`: the port that answers at this address. One port id per Service port,
+/// protocol and family.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Frontend {
+    pub port: u32,
+}
+
+/// Value of `PORTS`, **one aligned u64** that is swapped in one store: the port's first table in
+/// the low half, the generation of that choice in the high half. Caller class *c* uses table
+/// `root + c`; class 0 is everybody.
+///
+/// Generations are issued by one counter for ports and backends together ([`Setting::Generation`]),
+/// so a reused id never carries a number it had before. 0 means that the port is not there.
+///
+/// [`Setting::Generation`]: crate::maps::Setting::Generation
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(transparent)]
+pub struct Port(pub u64);
+
+impl Port {
+    pub const fn new(root: u32, generation: u32) -> Self {
+        Self(((generation as u64) << 32) | root as u64)
+    }
+
+    pub const fn root(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// How a table or a group picks one of its slots. 0 stands for an empty entry.
+pub mod mode {
+    /// Walk the slots in order by the entry's own counter: the split's schedule in a table, round
+    /// robin in a group.
+    pub const SEQUENCE: u32 = 1;
+    /// Any slot, uniformly.
+    pub const RANDOM: u32 = 2;
+}
+
+/// Value of `TABLES`, level 1: which version. Its slots hold group ids; slot 0 refuses.
+///
+/// A table whose schedule is rewritten unchanged (a pod came or went) keeps its counter, so that
+/// churn does not restart the schedule; new weights start a new counter at 0.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Table {
+    pub mode: u32,
+    /// First slot in `SLOTS`.
+    pub offset: u32,
+    pub length: u32,
+    /// Index in `COUNTERS`, for [`mode::SEQUENCE`].
+    pub counter: u32,
+    /// The table to ask when the chosen group has no usable backend: a fall-back or failover tier.
+    /// 0 refuses.
+    pub next: u32,
+}
+
+/// Value of `GROUPS`, level 2: the backends of one version or of a plain Service. Its slots hold
+/// backend ids.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Group {
+    pub mode: u32,
+    pub offset: u32,
+    pub length: u32,
+    pub counter: u32,
+}
+
+/// Value of `BACKENDS`: one address that can serve. Shared by all groups that contain it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Backend {
+    pub address: Address,
+    pub port: [u8; 2],
+    pub protocol: u8,
+    /// Always 0.
+    pub reserved: u8,
+    /// Never 0 for a backend that is there; another one each time the id is given out.
+    pub generation: u32,
+}
+
+/// Value of `HEALTH`, by backend id; written by the kernel.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Health {
+    /// Sockets that chose this backend and are still open.
+    pub sockets: u64,
+}
+
+/// Value of `SOCKETS`, the storage in each translated socket. Frozen: see
+/// [`SOCKET_VERSION`](crate::SOCKET_VERSION).
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Socket {
+    /// Where the application meant to connect.
+    pub address: Address,
+    pub port: [u8; 2],
+    pub protocol: u8,
+    /// Set while `sockets` of the backend counts this socket.
+    pub counted: u8,
+    pub port_id: u32,
+    pub group: u32,
+    pub backend: u32,
+    pub backend_generation: u32,
+    /// Generation of the `PORTS` word that this choice was made by.
+    pub port_generation: u32,
+    /// Boot-time clock, nanoseconds.
+    pub since: u64,
+}

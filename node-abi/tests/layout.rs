@@ -1,0 +1,110 @@
+//! The wire layout, byte by byte. A test that fails here means a new ABI version, not a new expectation.
+
+use std::net::IpAddr;
+
+use sluice_node_abi::{keys, values, verdict::Verdict};
+use zerocopy::{FromBytes, IntoBytes};
+
+#[test]
+fn a_frontend_key_is_what_a_socket_call_carries() {
+    let key = keys::FrontendKey {
+        address: keys::address(IpAddr::from([10, 96, 0, 1])),
+        port: 443_u16.to_be_bytes(),
+        protocol: keys::TCP,
+        scope: keys::SCOPE_ANY,
+    };
+    let expected = [
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 96, 0, 1, 1, 187, 6, 0,
+    ];
+    assert_eq!(key.as_bytes(), expected);
+    assert_eq!(keys::FrontendKey::read_from_bytes(&expected), Ok(key));
+}
+
+#[test]
+fn addresses_survive_both_ways() {
+    for text in ["10.96.0.1", "::1", "fd00::1", "0.0.0.0"] {
+        let ip: IpAddr = text.parse().unwrap();
+        assert_eq!(keys::ip(keys::address(ip)), ip);
+    }
+}
+
+#[test]
+fn a_port_is_one_word_with_the_generation_on_top() {
+    let port = values::Port::new(7, 9);
+    assert_eq!(port.0, 0x0000_0009_0000_0007);
+    assert_eq!((port.root(), port.generation()), (7, 9));
+    assert_eq!(align_of::<values::Port>(), 8);
+}
+
+#[test]
+fn fields_stand_where_kernel_programs_of_this_version_read_them() {
+    let table = values::Table {
+        mode: 1,
+        offset: 2,
+        length: 3,
+        counter: 4,
+        next: 5,
+    };
+    assert_eq!(table.as_bytes(), words([1, 2, 3, 4, 5]));
+
+    let group = values::Group {
+        mode: 1,
+        offset: 2,
+        length: 3,
+        counter: 4,
+    };
+    assert_eq!(group.as_bytes(), words([1, 2, 3, 4]));
+
+    let backend = values::Backend {
+        address: [1; 16],
+        port: [2, 3],
+        protocol: 6,
+        reserved: 0,
+        generation: 8,
+    };
+    let mut expected = vec![1; 16];
+    expected.extend([2, 3, 6, 0, 8, 0, 0, 0]);
+    assert_eq!(backend.as_bytes(), expected);
+
+    let socket = values::Socket {
+        address: [1; 16],
+        port: [2, 3],
+        protocol: 6,
+        counted: 1,
+        port_id: 10,
+        group: 11,
+        backend: 12,
+        backend_generation: 13,
+        port_generation: 14,
+        since: 15,
+    };
+    let mut expected = vec![1; 16];
+    expected.extend([2, 3, 6, 1]);
+    expected.extend(words([10, 11, 12, 13, 14]));
+    expected.extend(15_u64.to_ne_bytes());
+    assert_eq!(socket.as_bytes(), expected);
+
+    assert_eq!(values::Frontend { port: 3 }.as_bytes(), words([3]));
+    assert_eq!(
+        values::Health { sockets: 4 }.as_bytes(),
+        4_u64.to_ne_bytes()
+    );
+}
+
+#[test]
+fn verdicts_are_numbered_as_listed_and_named_apart() {
+    for (index, verdict) in Verdict::ALL.into_iter().enumerate() {
+        assert_eq!(verdict as usize, index);
+        assert_eq!(
+            Verdict::ALL
+                .iter()
+                .filter(|v| v.name() == verdict.name())
+                .count(),
+            1
+        );
+    }
+}
+
+fn words<const N: usize>(values: [u32; N]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_ne_bytes()).collect()
+}
