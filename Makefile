@@ -1,0 +1,33 @@
+# A thin front of `cargo xtask`, which does the work. Each target sets up by itself what it needs.
+
+CARGO ?= cargo
+# The first build of the task runner shows itself; later ones are quick and silent.
+BUILT := $(wildcard $(or $(CARGO_TARGET_DIR),target)/debug/xtask)
+XTASK := $(CARGO) run $(if $(BUILT),--quiet) --package sluice-xtask --
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.PHONY: help setup test test-all lint clean cargo
+
+help: ## Show this list.
+	@echo "Sluice. Each target sets up what it needs; the first run takes a while, later ones do not."
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+setup: cargo ## Install and build every tool that the other targets need (root, for Debian packages).
+	@$(XTASK) setup
+
+test: cargo ## Run unit tests and every tier; the last line counts passed, failed and skipped.
+	@$(XTASK) test
+
+test-all: cargo ## Like test, with the long forms.
+	@$(XTASK) test-all
+
+lint: cargo ## Check format, lints, shell, Go, and the rules on dependencies.
+	@$(XTASK) lint
+
+clean: cargo ## Remove build results; with CACHE=1 also the downloaded and built tools.
+	@$(XTASK) clean $(if $(CACHE),--cache)
+
+cargo:
+	@command -v $(CARGO) >/dev/null || { \
+	  echo "error: cargo is not on PATH: install Rust 1.95 or later from https://rustup.rs" >&2; exit 1; }
