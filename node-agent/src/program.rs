@@ -1,0 +1,262 @@
+//! Kernel programs: load, pin, attach, replace in place.
+//!
+//! Maps and links are pinned, so the programs go on without the agent. A new agent opens the pinned
+//! maps, loads its own programs over them and puts these into the pinned links; no connect meets
+//! both or neither. A link is made anew only when the old one is gone or holds another cgroup.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::{fd::AsFd, unix::fs::MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{Program, ProgramError},
+};
+use sluice_node_abi::{self as abi, maps};
+
+use crate::{
+    bpf::{self, AttachType},
+    features::{Feature, Features},
+    object,
+};
+
+/// Where the pins are.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    root: PathBuf,
+}
+
+impl Pins {
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Sockets keep their storage over a change of the other maps' layout.
+    pub fn map(&self, name: &str) -> PathBuf {
+        let folder = if name == maps::SOCKETS {
+            format!("socket-{}", abi::SOCKET_VERSION)
+        } else {
+            format!("abi-{}", abi::VERSION)
+        };
+        self.root.join(folder).join(name)
+    }
+
+    fn link(&self, hook: Hook) -> PathBuf {
+        self.root.join("links").join(hook.program())
+    }
+}
+
+/// A place in the kernel where a program of ours runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    Connect4,
+    Connect6,
+    PeerName4,
+    PeerName6,
+    Release,
+}
+
+impl Hook {
+    /// In the order of attaching: nothing is translated before its peer name can be told.
+    pub const ALL: [Self; 5] = [
+        Self::Release,
+        Self::PeerName4,
+        Self::PeerName6,
+        Self::Connect4,
+        Self::Connect6,
+    ];
+
+    /// The program's name in the object.
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Connect4 => "connect4",
+            Self::Connect6 => "connect6",
+            Self::PeerName4 => "getpeername4",
+            Self::PeerName6 => "getpeername6",
+            Self::Release => "sock_release",
+        }
+    }
+
+    const fn attach_type(self) -> AttachType {
+        match self {
+            Self::Connect4 => AttachType::Inet4Connect,
+            Self::Connect6 => AttachType::Inet6Connect,
+            Self::PeerName4 => AttachType::Inet4GetPeerName,
+            Self::PeerName6 => AttachType::Inet6GetPeerName,
+            Self::Release => AttachType::InetSockRelease,
+        }
+    }
+}
+
+/// How a connect without a backend is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    /// The connect hook names the error itself.
+    SetRetval,
+    /// The connect is sent to port 0 of loopback, which the kernel refuses at once.
+    Loopback,
+}
+
+impl Refusal {
+    pub fn fitting(features: &Features) -> Self {
+        if features.has(Feature::SetRetval) {
+            Self::SetRetval
+        } else {
+            Self::Loopback
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Missing(#[from] object::Missing),
+    #[error("cannot make {path}: {source} (is a BPF file system mounted there?)")]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("cannot read the programs or make their maps: {0}")]
+    Object(#[from] aya::EbpfError),
+    #[error("the object has no program {0}")]
+    Absent(&'static str),
+    #[error("the kernel does not take program {program}: {source}")]
+    Verifier {
+        program: &'static str,
+        source: Box<ProgramError>,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    #[error("program {0} is not loaded")]
+    NotLoaded(&'static str),
+    #[error("cannot open the cgroup {path}: {source}")]
+    Cgroup { path: PathBuf, source: io::Error },
+    #[error("cannot {doing} for {program}: {source}")]
+    Link {
+        doing: &'static str,
+        program: &'static str,
+        source: io::Error,
+    },
+}
+
+/// Loaded programs over pinned maps, not yet attached.
+pub struct Programs {
+    ebpf: Ebpf,
+    pins: Pins,
+}
+
+impl Programs {
+    /// Opens the pinned maps or makes them, and passes every program through the verifier.
+    pub fn load(pins: &Pins, refusal: Refusal) -> Result<Self, LoadError> {
+        let paths = MAPS.map(|name| (name, pins.map(name)));
+        for folder in paths.iter().filter_map(|(_, path)| path.parent()) {
+            make_folder(folder)?;
+        }
+        make_folder(&pins.root.join("links"))?;
+
+        let by_loopback = u32::from(refusal == Refusal::Loopback);
+        let mut loader = EbpfLoader::new();
+        loader.override_global("REFUSE_BY_LOOPBACK", &by_loopback, true);
+        for (name, path) in &paths {
+            loader.map_pin_path(name, path.as_path());
+        }
+        let mut ebpf = loader.load(object::bytes()?)?;
+        for hook in Hook::ALL {
+            let name = hook.program();
+            let program = ebpf.program_mut(name).ok_or(LoadError::Absent(name))?;
+            let loaded = match program {
+                Program::CgroupSockAddr(program) => program.load(),
+                Program::CgroupSock(program) => program.load(),
+                _ => return Err(LoadError::Absent(name)),
+            };
+            loaded.map_err(|source| LoadError::Verifier {
+                program: name,
+                source: source.into(),
+            })?;
+        }
+        Ok(Self {
+            ebpf,
+            pins: pins.clone(),
+        })
+    }
+
+    /// Puts every program into its link on `cgroup`, making the link where there is none.
+    pub fn attach(&self, cgroup: &Path) -> Result<(), AttachError> {
+        let failed = |source| AttachError::Cgroup {
+            path: cgroup.into(),
+            source,
+        };
+        let root = File::open(cgroup).map_err(failed)?;
+        // The inode number of a cgroup's folder is its id.
+        let id = root.metadata().map_err(failed)?.ino();
+        for hook in Hook::ALL {
+            let program = self
+                .ebpf
+                .program(hook.program())
+                .and_then(|program| program.fd().ok())
+                .ok_or(AttachError::NotLoaded(hook.program()))?;
+            let failed = |doing| {
+                move |source| AttachError::Link {
+                    doing,
+                    program: hook.program(),
+                    source,
+                }
+            };
+            let path = self.pins.link(hook);
+            match held(&path, id, hook).map_err(failed("read the pinned link"))? {
+                Some(link) => bpf::update_link(link.as_fd(), program.as_fd())
+                    .map_err(failed("replace the program"))?,
+                None => {
+                    let link = bpf::create_link(program.as_fd(), root.as_fd(), hook.attach_type())
+                        .map_err(failed("attach"))?;
+                    bpf::pin(&link, &path).map_err(failed("pin the link"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+const MAPS: [&str; 11] = [
+    maps::FRONTENDS,
+    maps::PORTS,
+    maps::TABLES,
+    maps::SLOTS,
+    maps::GROUPS,
+    maps::BACKENDS,
+    maps::COUNTERS,
+    maps::HEALTH,
+    maps::SETTINGS,
+    maps::VERDICTS,
+    maps::SOCKETS,
+];
+
+/// The pinned link, if it still holds this hook of this cgroup. One that holds something else, or
+/// nothing, is unpinned.
+fn held(path: &Path, cgroup: u64, hook: Hook) -> io::Result<Option<std::os::fd::OwnedFd>> {
+    let link = match bpf::open_pinned(path) {
+        Ok(link) => link,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let info = bpf::link_info(link.as_fd())?;
+    if info.cgroup == cgroup && info.attach_type == hook.attach_type() as u32 {
+        return Ok(Some(link));
+    }
+    fs::remove_file(path)?;
+    Ok(None)
+}
+
+fn make_folder(path: &Path) -> Result<(), LoadError> {
+    fs::create_dir_all(path).map_err(|source| LoadError::Folder {
+        path: path.into(),
+        source,
+    })
+}

@@ -1,0 +1,131 @@
+//! Every map, in ABI types, and the only code that reads or counts in them.
+
+use core::{
+    intrinsics::{AtomicOrdering, atomic_xadd},
+    ptr,
+};
+
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    btf_maps::{Array, HashMap, PerCpuArray, SkStorage},
+    helpers::bpf_get_prandom_u32,
+    macros::btf_map,
+};
+use sluice_node_abi::{
+    keys::FrontendKey,
+    maps::{Setting, capacity},
+    values::{Backend, Frontend, Group, Health, Port, Socket, Table},
+    verdict::Verdict,
+};
+
+use crate::choose::Tables;
+
+const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+
+#[btf_map]
+pub static FRONTENDS: HashMap<FrontendKey, Frontend, { capacity::FRONTENDS as usize }> =
+    HashMap::new();
+#[btf_map]
+static PORTS: Array<Port, { capacity::PORTS as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+static TABLES: Array<Table, { capacity::TABLES as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+static SLOTS: Array<u32, { capacity::SLOTS as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+static GROUPS: Array<Group, { capacity::GROUPS as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+static BACKENDS: Array<Backend, { capacity::BACKENDS as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+static COUNTERS: Array<u64, { capacity::COUNTERS as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+static HEALTH: Array<Health, { capacity::BACKENDS as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+static SETTINGS: Array<u64, { Setting::COUNT as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+static VERDICTS: PerCpuArray<u64, { Verdict::ALL.len() }> = PerCpuArray::new();
+#[btf_map]
+pub static SOCKETS: SkStorage<Socket> = SkStorage::new();
+
+/// The maps as `choose` sees them.
+pub struct Kernel;
+
+impl Tables for Kernel {
+    #[inline(always)]
+    fn table(&self, id: u32) -> Option<&Table> {
+        TABLES.get(id)
+    }
+
+    #[inline(always)]
+    fn group(&self, id: u32) -> Option<&Group> {
+        GROUPS.get(id)
+    }
+
+    #[inline(always)]
+    fn backend(&self, id: u32) -> Option<&Backend> {
+        BACKENDS.get(id)
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u32) -> Option<u32> {
+        SLOTS.get(index).copied()
+    }
+
+    /// Sequentially consistent on purpose: with a relaxed order LLVM 22 emits the add without fetch
+    /// and hands out a constant. The kernel tier reads the generated instructions.
+    #[inline(always)]
+    fn tick(&self, counter: u32) -> Option<u64> {
+        let word = COUNTERS.get_ptr_mut(counter)?;
+        // SAFETY: the pointer is a live, aligned element of a shared array; all access is atomic.
+        Some(unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(word, 1) })
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_get_prandom_u32() }
+    }
+}
+
+/// The port's word, in one load: user space swaps it in one store.
+#[inline(always)]
+pub fn port(id: u32) -> Option<Port> {
+    let word = PORTS.get_ptr(id)?;
+    // SAFETY: a live, aligned element. Volatile, so that neither half is read again later.
+    let port = unsafe { ptr::read_volatile(word) };
+    (port.generation() != 0).then_some(port)
+}
+
+#[inline(always)]
+pub fn backend(id: u32) -> Option<&'static Backend> {
+    BACKENDS.get(id)
+}
+
+/// Adds to the number of open sockets of a backend; `-1` is written as `u64::MAX`.
+#[inline(always)]
+pub fn count_socket(backend: u32, change: u64) {
+    if let Some(health) = HEALTH.get_ptr_mut(backend) {
+        // SAFETY: a live, aligned element; all access in the kernel is atomic. The sum is not used, so
+        // the plain add is the right instruction here.
+        unsafe {
+            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(
+                &raw mut (*health).sockets,
+                change,
+            );
+        }
+    }
+}
+
+#[inline(always)]
+pub fn off() -> bool {
+    SETTINGS
+        .get(Setting::Off as u32)
+        .is_some_and(|off| *off != 0)
+}
+
+#[inline(always)]
+pub fn count_verdict(verdict: Verdict) {
+    if let Some(count) = VERDICTS.get_ptr_mut(verdict as u32) {
+        // SAFETY: a live element of this CPU's own array; programs do not migrate while they run.
+        unsafe { *count += 1 };
+    }
+}

@@ -1,0 +1,180 @@
+//! The path of a connect: look up, choose, remember, rewrite; or refuse.
+
+use core::ptr::{read_volatile, write_volatile};
+
+use aya_ebpf::{
+    bindings::bpf_sock_addr, helpers::generated::bpf_set_retval, programs::SockAddrContext,
+};
+use sluice_node_abi::{
+    keys::{self, Address, FrontendKey},
+    verdict::Verdict,
+};
+
+use crate::{
+    choose::{Refusal, choose},
+    maps::{self, FRONTENDS, Kernel},
+    socket,
+};
+
+const ALLOW: i32 = 1;
+const DENY: i32 = 0;
+const ECONNREFUSED: i32 = 111;
+
+/// v4-mapped `127.0.0.1`.
+const LOOPBACK_V4: Address = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
+const LOOPBACK_V6: Address = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+/// How to refuse; set by the loader after probing. 0: by `bpf_set_retval`. Else by sending the connect
+/// to port 0 of loopback, where nobody can listen. Constant to the verifier, so the helper
+/// is not even looked at where it is missing.
+#[unsafe(no_mangle)]
+static REFUSE_BY_LOOPBACK: u32 = 0;
+
+/// The address family whose fields of the context a hook reads and writes.
+#[derive(Clone, Copy)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+#[inline(always)]
+pub fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
+    if maps::off() {
+        return ALLOW;
+    }
+    let verdict = resolve(ctx, family);
+    maps::count_verdict(verdict);
+    match verdict {
+        Verdict::Passed | Verdict::Translated => ALLOW,
+        Verdict::Refused | Verdict::Dangling | Verdict::NoStorage => refuse(ctx, family),
+    }
+}
+
+/// Tells the application the address that it connected to.
+#[inline(always)]
+pub fn peer_name(ctx: &SockAddrContext, family: Family) -> i32 {
+    if let Some(state) = socket::recall(ctx) {
+        write(ctx, family, &state.address, state.port);
+    }
+    ALLOW
+}
+
+#[inline(always)]
+fn resolve(ctx: &SockAddrContext, family: Family) -> Verdict {
+    let Some(key) = destination(ctx, family) else {
+        return Verdict::Passed;
+    };
+    // SAFETY: the row is copied at once.
+    let Some(front) = unsafe { FRONTENDS.get(&key) }.copied() else {
+        socket::forget(ctx);
+        return Verdict::Passed;
+    };
+    let Some(port) = maps::port(front.port) else {
+        return Verdict::Dangling;
+    };
+    let choice = match choose(&Kernel, port.root()) {
+        Ok(choice) => choice,
+        Err(refusal) => {
+            // With the loopback way a UDP connect succeeds; its peer must still have the right name.
+            socket::remember(ctx, &key, front.port, port, None);
+            return match refusal {
+                Refusal::Empty => Verdict::Refused,
+                Refusal::Dangling => Verdict::Dangling,
+            };
+        }
+    };
+    let Some(backend) = maps::backend(choice.backend) else {
+        return Verdict::Dangling;
+    };
+    if !socket::remember(ctx, &key, front.port, port, Some(choice)) {
+        return Verdict::NoStorage;
+    }
+    write(ctx, family, &backend.address, backend.port);
+    Verdict::Translated
+}
+
+#[inline(always)]
+fn refuse(ctx: &SockAddrContext, family: Family) -> i32 {
+    // SAFETY: a static of this object; volatile, since the loader changes it behind the compiler.
+    if unsafe { read_volatile(&raw const REFUSE_BY_LOOPBACK) } == 0 {
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_set_retval(-ECONNREFUSED) };
+        return DENY;
+    }
+    let mapped = matches!(destination(ctx, family), Some(key) if is_mapped(&key.address));
+    write(
+        ctx,
+        family,
+        if mapped { &LOOPBACK_V4 } else { &LOOPBACK_V6 },
+        [0, 0],
+    );
+    ALLOW
+}
+
+#[inline(always)]
+fn is_mapped(address: &Address) -> bool {
+    matches!(address, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..])
+}
+
+/// Where the socket is about to connect, if it is of a protocol that has frontends.
+#[inline(always)]
+fn destination(ctx: &SockAddrContext, family: Family) -> Option<FrontendKey> {
+    let raw = ctx.sock_addr;
+    // SAFETY: a valid context; each field is read in its own width, which the verifier insists on.
+    let protocol = match unsafe { read_volatile(&raw const (*raw).protocol) } as u8 {
+        protocol @ (keys::TCP | keys::UDP) => protocol,
+        _ => return None,
+    };
+    let mut address: Address = LOOPBACK_V4;
+    match family {
+        Family::V4 => {
+            // SAFETY: as above.
+            let word = unsafe { read_volatile(&raw const (*raw).user_ip4) };
+            address[12..].copy_from_slice(&word.to_ne_bytes());
+        }
+        Family::V6 => {
+            for index in 0..4 {
+                // SAFETY: as above.
+                let word = unsafe { read_volatile(&raw const (*raw).user_ip6[index]) };
+                address[index * 4..index * 4 + 4].copy_from_slice(&word.to_ne_bytes());
+            }
+        }
+    }
+    // SAFETY: as above.
+    let port = unsafe { read_volatile(&raw const (*raw).user_port) };
+    let [high, low, ..] = port.to_ne_bytes();
+    Some(FrontendKey {
+        address,
+        port: [high, low],
+        protocol,
+        scope: keys::SCOPE_ANY,
+    })
+}
+
+#[inline(always)]
+fn write(ctx: &SockAddrContext, family: Family, address: &Address, port: [u8; 2]) {
+    let raw: *mut bpf_sock_addr = ctx.sock_addr;
+    let word = |index: usize| {
+        u32::from_ne_bytes([
+            address[index * 4],
+            address[index * 4 + 1],
+            address[index * 4 + 2],
+            address[index * 4 + 3],
+        ])
+    };
+    // SAFETY: a valid context whose address and port the hook may write, each in its own width.
+    unsafe {
+        match family {
+            Family::V4 => write_volatile(&raw mut (*raw).user_ip4, word(3)),
+            Family::V6 => {
+                for index in 0..4 {
+                    write_volatile(&raw mut (*raw).user_ip6[index], word(index));
+                }
+            }
+        }
+        write_volatile(
+            &raw mut (*raw).user_port,
+            u32::from_ne_bytes([port[0], port[1], 0, 0]),
+        );
+    }
+}
