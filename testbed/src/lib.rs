@@ -6,6 +6,7 @@
 
 pub mod bpf;
 pub mod cgroup;
+pub mod errno;
 pub mod fabric;
 pub mod link;
 pub mod mount;
@@ -13,6 +14,7 @@ pub mod netns;
 pub mod process;
 pub mod requirements;
 pub mod run;
+pub mod serve;
 pub mod tier;
 
 pub use nix::errno::Errno;
