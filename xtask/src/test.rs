@@ -18,6 +18,7 @@ use anyhow::{Context, Result};
 
 use crate::process::{start, succeeds};
 use crate::progress::elapsed;
+use crate::requirements;
 use crate::setup::{self, Need, Purpose};
 use crate::workspace::Workspace;
 use results::Results;
@@ -36,12 +37,9 @@ pub(crate) enum Form {
     Long,
 }
 
-const NEEDS: [Need; 4] = [
-    Need::Packages(Purpose::Build),
-    Need::Packages(Purpose::Cluster),
-    Need::BpfLinker,
-    Need::Cluster,
-];
+/// What the tests of every user need, and what only root's do: the tiers skip themselves without.
+const NEEDS: [Need; 2] = [Need::Packages(Purpose::Build), Need::BpfLinker];
+const NEEDS_OF_ROOT: [Need; 2] = [Need::Packages(Purpose::Cluster), Need::Cluster];
 
 pub(crate) fn run(workspace: &Workspace, args: &Args, form: Form) -> Result<ExitCode> {
     let started = Instant::now();
@@ -69,6 +67,21 @@ pub(crate) fn run(workspace: &Workspace, args: &Args, form: Form) -> Result<Exit
     })
 }
 
+/// Without root the tests run with what is there: a tool that is missing is a skip with its reason.
+fn set_up(workspace: &Workspace, results: &Mutex<Results>) -> Result<()> {
+    if requirements::is_root() {
+        return setup::run(workspace, &[NEEDS, NEEDS_OF_ROOT].concat());
+    }
+    if let Err(error) = setup::run(workspace, &NEEDS) {
+        let skip = format!("skipped: set-up: {error:#}");
+        results
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .note(&skip);
+    }
+    Ok(())
+}
+
 /// Keeps the closing line where CI finds it after whatever `make` prints behind a failure.
 fn note_summary(workspace: &Workspace, results: &Results) -> Result<()> {
     let file = workspace.target.join("test-summary");
@@ -84,7 +97,7 @@ fn build_and_test(
     form: Form,
     results: &Mutex<Results>,
 ) -> Result<bool> {
-    setup::run(workspace, &NEEDS)?;
+    set_up(workspace, results)?;
     let which = if args.cargo.is_empty() {
         vec!["--workspace".to_owned()]
     } else {

@@ -20,7 +20,7 @@ const VERSION: &str = "0.13.0";
 /// The LLVM of Debian's rustc-web 1.96 and of rustup's rustc 1.95.
 const LLVM: u32 = 22;
 /// Crates in the linker's lock file for these features; only the progress depends on it.
-const CRATES: usize = 90;
+const CRATES: usize = 66;
 
 pub(super) enum BpfLinker {
     OnPath(PathBuf),
