@@ -29,6 +29,8 @@ impl From<&io::Error> for Code {
     }
 }
 
+impl std::error::Error for Code {}
+
 impl PartialEq<Errno> for Code {
     fn eq(&self, other: &Errno) -> bool {
         self.errno() == *other

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context as _, Result};
 
 use crate::netns::{Inside, Netns};
+use crate::node::Node;
 use crate::run::Run;
 
 const BRIDGE: &str = "br0";
@@ -24,6 +25,7 @@ const OWN: u8 = 254;
 pub struct Fabric {
     netns: Netns,
     members: Mutex<Vec<Joined>>,
+    run: Run,
 }
 
 /// The addresses of a node by its number.
@@ -67,6 +69,11 @@ impl Member {
 }
 
 impl Fabric {
+    /// Starts a run with a fabric.
+    pub fn start() -> Result<Self> {
+        Self::create(&Run::start()?)
+    }
+
     pub fn create(run: &Run) -> Result<Self> {
         let netns = run.netns("fabric")?;
         forward(&netns)?;
@@ -80,7 +87,17 @@ impl Fabric {
         Ok(Self {
             netns,
             members: Mutex::default(),
+            run: run.clone(),
         })
+    }
+
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Makes a light node and joins it.
+    pub fn node(&self, name: &str) -> Result<Node> {
+        Node::create(self, name)
     }
 
     /// The namespace that holds the bridge; it reaches all nodes and pods.

@@ -9,13 +9,30 @@ pub mod cgroup;
 pub mod errno;
 pub mod fabric;
 pub mod link;
+pub mod load;
 pub mod mount;
 pub mod netns;
+pub mod node;
+pub mod pod;
 pub mod process;
+pub mod program;
 pub mod requirements;
 pub mod run;
 pub mod serve;
 pub mod tier;
 
+use std::env;
+use std::ffi::OsStr;
+
 pub use nix::errno::Errno;
 pub use run::Run;
+
+/// Turns this process into what it was started as, a pod for instance; returns if it was started as itself.
+///
+/// The first thing in the `main` of every program that uses the testbed: pods are that program, executed again.
+pub fn entry() {
+    let mut args = env::args_os().skip(1);
+    if args.next().as_deref() == Some(OsStr::new(pod::ROLE)) {
+        pod::become_pod(&args.next().unwrap_or_default());
+    }
+}

@@ -10,6 +10,7 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
@@ -36,9 +37,14 @@ const LOCK: &str = "lock";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(u32);
 
-/// A run; dropping it, also in a panic, removes all that it made.
-#[derive(Debug)]
+/// A run. When its last handle is dropped, also in a panic, all that it made is removed; nodes and pods hold handles.
+#[derive(Debug, Clone)]
 pub struct Run {
+    owned: Arc<Owned>,
+}
+
+#[derive(Debug)]
+struct Owned {
     id: RunId,
     host: Host,
     folder: PathBuf,
@@ -115,51 +121,55 @@ impl Run {
         }
         let cgroup = Cgroup::create(host.cgroup2.join(id.name()))?;
         fs::create_dir(host.bpffs.join(id.name())).context("making a folder for BPF pins")?;
-        Ok(Self {
+        let owned = Owned {
             id,
             host,
             folder,
             cgroup,
             _lock: lock,
+        };
+        Ok(Self {
+            owned: Arc::new(owned),
         })
     }
 
     pub fn id(&self) -> RunId {
-        self.id
+        self.owned.id
     }
 
     pub fn host(&self) -> &Host {
-        &self.host
+        &self.owned.host
     }
 
     /// The folder of the run; mounts below it are undone with it.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        &self.owned.folder
     }
 
     /// Where processes leave their output.
     pub fn logs(&self) -> PathBuf {
-        self.folder.join("logs")
+        self.owned.folder.join("logs")
     }
 
     /// A folder for BPF pins.
     pub fn bpffs(&self) -> PathBuf {
-        self.host.bpffs.join(self.id.name())
+        self.owned.host.bpffs.join(self.owned.id.name())
     }
 
     /// The cgroup (version 2) for processes that are on no node.
     pub fn cgroup(&self) -> &Cgroup {
-        &self.cgroup
+        &self.owned.cgroup
     }
 
     /// Makes the cgroup `sluice-<id>-<name>` at the root of cgroup v2.
     pub fn cgroup_named(&self, name: &str) -> Result<Cgroup> {
-        Cgroup::create(self.host.cgroup2.join(self.name(name)))
+        Cgroup::create(self.owned.host.cgroup2.join(self.name(name)))
     }
 
     /// Makes the cgroup `sluice-<id>-<name>` at the root of every hierarchy, version 2 first.
     pub fn cgroups_named(&self, name: &str) -> Result<Vec<Cgroup>> {
-        self.host
+        self.owned
+            .host
             .hierarchies()
             .map(|root| Cgroup::create(root.join(self.name(name))))
             .collect()
@@ -167,31 +177,31 @@ impl Run {
 
     /// A name for something that lives outside the run's folder: `sluice-<id>-<name>`.
     pub fn name(&self, name: &str) -> String {
-        format!("{}-{name}", self.id.name())
+        format!("{}-{name}", self.owned.id.name())
     }
 
     /// A name for a link in the host's network namespace (at most seven more letters fit).
     pub fn link_name(&self, name: &str) -> String {
-        format!("{LINK_PREFIX}{}{name}", self.id)
+        format!("{LINK_PREFIX}{}{name}", self.owned.id)
     }
 
     /// Makes a network namespace of the run.
     pub fn netns(&self, name: &str) -> Result<Netns> {
-        Netns::create(self.folder.join("netns").join(name))
+        Netns::create(self.owned.folder.join("netns").join(name))
     }
 
     /// A process of the run, in its cgroup, with its log: to be completed and spawned.
     pub fn command(&self, name: &str, program: impl AsRef<OsStr>) -> Command {
         Command::new(name, program)
             .log(self.logs().join(format!("{name}.log")))
-            .cgroup(&self.cgroup)
+            .cgroup(&self.owned.cgroup)
     }
 
     /// A process of the run that is this very program again.
     pub fn command_again(&self, name: &str) -> Command {
         Command::again(name)
             .log(self.logs().join(format!("{name}.log")))
-            .cgroup(&self.cgroup)
+            .cgroup(&self.owned.cgroup)
     }
 
     /// The last lines of each log.
@@ -200,9 +210,9 @@ impl Run {
     }
 }
 
-impl Drop for Run {
+impl Drop for Owned {
     fn drop(&mut self) {
-        crate::tier::keep_for_the_failure(|| self.log_tails(30));
+        crate::tier::keep_for_the_failure(|| log_tails(&self.folder.join("logs"), 30));
         if let Err(error) = sweep::remove(self.id, &self.host) {
             eprintln!("run {} was not removed whole: {error:#}", self.id);
         }

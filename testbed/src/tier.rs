@@ -85,10 +85,11 @@ impl fmt::Display for Tier {
 
 /// Runs the tests; the whole of a test binary's `main`.
 pub fn main(tier: Tier, tests: Vec<Test>) -> ExitCode {
+    crate::entry();
     main_if(tier, tier.check(), tests)
 }
 
-/// As [`main`], for a tier that needs more than is checked there.
+/// As [`main`], for a tier that needs more than is checked there; call [`entry`](crate::entry) first.
 pub fn main_if(tier: Tier, needs: Result<(), Missing>, tests: Vec<Test>) -> ExitCode {
     let arguments = Arguments::from_args();
     let missing = needs.err();
@@ -186,7 +187,7 @@ fn run(test: &Test) -> Result<(), Failed> {
     let kept = KEPT.take().unwrap_or_default();
     let failure = match result {
         Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => format!("{error:?}"),
+        Ok(Err(error)) => format!("{error:#}"),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             text.or_else(|| panic.downcast_ref::<&str>().copied())

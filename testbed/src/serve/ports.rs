@@ -66,9 +66,9 @@ impl Ports {
             .chain(self.udp.iter().map(|socket| socket.as_fd()));
         for socket in sockets {
             if behaviour == Behaviour::BlackHole {
-                filter::swallow(socket)?
+                filter::swallow(socket)?;
             } else {
-                filter::let_through(socket)?
+                filter::let_through(socket)?;
             }
         }
         Ok(())

@@ -1,0 +1,285 @@
+//! Load: connects from several threads, so many or as long as told, each of which asks who answers.
+//!
+//! The report counts answers by name, and gives every failure its time, stage and error number: "no gap" means that
+//! the list of failures is empty, and the number of tries says what that is worth.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::errno::Code;
+use crate::program::Transport;
+
+pub use latencies::Latencies;
+
+mod latencies;
+pub(crate) mod worker;
+
+/// Whom to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Target {
+    pub address: SocketAddr,
+    pub transport: Transport,
+}
+
+/// What to do; the default is one connect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// Taken in turn.
+    pub targets: Vec<Target>,
+    pub threads: u32,
+    /// Ends after so many tries, if given.
+    pub times: Option<u64>,
+    /// Ends after this time, if given.
+    pub lasting: Option<Duration>,
+    /// Tries per second, of all threads together; as fast as possible if not given.
+    pub rate: Option<f64>,
+    /// How long a connect, and then an answer, may take.
+    pub patience: Duration,
+    /// Keeps the answers in the order in which they came.
+    pub in_order: bool,
+    /// Reads each socket's entry in the socket storage map pinned here.
+    pub storage: Option<PathBuf>,
+}
+
+/// What has happened.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub tries: u64,
+    pub elapsed: Duration,
+    /// Answers by the name of who answered.
+    pub names: BTreeMap<String, u64>,
+    /// Answers by the version of who answered.
+    pub versions: BTreeMap<String, u64>,
+    pub failures: Vec<Failure>,
+    /// The answering names in order, if that was asked for.
+    pub order: Vec<String>,
+    /// How often a name answered on a socket with this storage, if that was asked for.
+    pub storages: Vec<Stored>,
+    pub connects: Latencies,
+    pub answers: Latencies,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Since the epoch, by the wall clock.
+    pub at: Duration,
+    pub target: Target,
+    pub stage: Stage,
+    /// ETIMEDOUT also where our own patience ended.
+    pub code: Code,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Stage {
+    Open,
+    Connect,
+    Answer,
+    Storage,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    pub name: String,
+    /// None: the socket had no entry.
+    pub value: Option<Vec<u8>>,
+    pub count: u64,
+}
+
+/// Who answered.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Answer {
+    pub name: String,
+    pub version: String,
+}
+
+impl Target {
+    pub fn tcp(address: impl Into<SocketAddr>) -> Self {
+        Self {
+            address: address.into(),
+            transport: Transport::Tcp,
+        }
+    }
+
+    pub fn udp(address: impl Into<SocketAddr>) -> Self {
+        Self {
+            address: address.into(),
+            transport: Transport::Udp,
+        }
+    }
+}
+
+impl From<SocketAddr> for Target {
+    fn from(address: SocketAddr) -> Self {
+        Self::tcp(address)
+    }
+}
+
+impl Load {
+    pub fn on(targets: impl IntoIterator<Item = impl Into<Target>>) -> Self {
+        Self {
+            targets: targets.into_iter().map(Into::into).collect(),
+            threads: 1,
+            times: Some(1),
+            lasting: None,
+            rate: None,
+            patience: Duration::from_secs(5),
+            in_order: false,
+            storage: None,
+        }
+    }
+
+    pub fn times(mut self, times: u64) -> Self {
+        self.times = Some(times);
+        self
+    }
+
+    pub fn lasting(mut self, duration: Duration) -> Self {
+        (self.times, self.lasting) = (None, Some(duration));
+        self
+    }
+
+    /// Goes on until it is stopped, see [`Pod::start_load`](crate::pod::Pod::start_load).
+    pub fn until_stopped(mut self) -> Self {
+        (self.times, self.lasting) = (None, None);
+        self
+    }
+
+    pub fn threads(mut self, threads: u32) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    pub fn rate(mut self, per_second: f64) -> Self {
+        self.rate = Some(per_second);
+        self
+    }
+
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    pub fn in_order(mut self) -> Self {
+        self.in_order = true;
+        self
+    }
+
+    pub fn storage(mut self, pin: impl AsRef<Path>) -> Self {
+        self.storage = Some(pin.as_ref().to_owned());
+        self
+    }
+}
+
+impl Report {
+    pub fn answered(&self) -> u64 {
+        self.names.values().sum()
+    }
+
+    /// How often this name answered.
+    pub fn of(&self, name: &str) -> u64 {
+        self.names.get(name).copied().unwrap_or(0)
+    }
+
+    /// How often this version answered.
+    pub fn of_version(&self, version: &str) -> u64 {
+        self.versions.get(version).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn count(&mut self, answer: &Answer) {
+        *self.names.entry(answer.name.clone()).or_default() += 1;
+        *self.versions.entry(answer.version.clone()).or_default() += 1;
+    }
+
+    pub(crate) fn count_storage(&mut self, name: &str, value: Option<Vec<u8>>, count: u64) {
+        match self
+            .storages
+            .iter_mut()
+            .find(|stored| stored.name == name && stored.value == value)
+        {
+            Some(stored) => stored.count += count,
+            None => self.storages.push(Stored {
+                name: name.to_owned(),
+                value,
+                count,
+            }),
+        }
+    }
+
+    /// Adds what another client has seen.
+    pub fn merge(&mut self, other: Self) {
+        let Self {
+            tries,
+            elapsed,
+            names,
+            versions,
+            failures,
+            order,
+            storages,
+            connects,
+            answers,
+        } = other;
+        self.tries += tries;
+        self.elapsed = self.elapsed.max(elapsed);
+        for (name, count) in names {
+            *self.names.entry(name).or_default() += count;
+        }
+        for (version, count) in versions {
+            *self.versions.entry(version).or_default() += count;
+        }
+        self.failures.extend(failures);
+        self.failures.sort_by_key(|failure| failure.at);
+        self.order.extend(order);
+        for Stored { name, value, count } in storages {
+            self.count_storage(&name, value, count);
+        }
+        self.connects.merge(&connects);
+        self.answers.merge(&answers);
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.transport, self.address)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            at,
+            target,
+            stage,
+            code,
+        } = self;
+        write!(f, "{:.6} {target} {stage:?}: {code}", at.as_secs_f64())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (tries, failed) = (self.tries, self.failures.len());
+        write!(
+            f,
+            "{tries} tries in {:.3} s, {failed} failed;",
+            self.elapsed.as_secs_f64()
+        )?;
+        for (name, count) in &self.names {
+            write!(f, " {name} {count}")?;
+        }
+        write!(
+            f,
+            "; connect p50 {:?} p99 {:?}",
+            self.connects.quantile(0.5),
+            self.connects.quantile(0.99)
+        )?;
+        for failure in self.failures.iter().take(10) {
+            write!(f, "\n  {failure}")?;
+        }
+        Ok(())
+    }
+}
