@@ -1,0 +1,178 @@
+//! The index, compiled: for each Service what the dataplane shall do, and what is wrong.
+//!
+//! Compiling is total, depends on the facts alone, and looks only at what one Service can reach;
+//! so a change compiles the Services that it touched, and compiling all of them is the same thing
+//! many times. Precedence: a split, then the Service itself.
+
+mod frontends;
+mod ownership;
+mod versions;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use sluice_crds::split::{Selection, WhenUnavailable};
+
+use crate::{
+    desired::{Owner, Port, PortId, Service, Version},
+    facts::{
+        service::{Exposure, Fact, ServicePortFact},
+        split::{self, Weight},
+    },
+    finding::{Finding, Reason},
+    index::Snapshot,
+    key::{Family, ServiceKey, SplitKey},
+};
+
+/// What one Service compiles to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compiled {
+    /// `None` when it has no frontend of ours: connects to it are left alone.
+    pub service: Option<Arc<Service>>,
+    /// About the Service and about the splits on it, ordered.
+    pub findings: Vec<Finding>,
+}
+
+/// Compiles every Service that there is or that a split stands on.
+pub fn all(snapshot: Snapshot<'_>) -> BTreeMap<ServiceKey, Compiled> {
+    let services = snapshot.services().into_iter();
+    services
+        .map(|key| (key.clone(), service(snapshot, key)))
+        .collect()
+}
+
+/// Compiles one Service.
+pub fn service(snapshot: Snapshot<'_>, key: &ServiceKey) -> Compiled {
+    let mut findings = Vec::new();
+    let service = match snapshot.service(key) {
+        Some(fact) if matches!(fact.exposure, Exposure::Cluster(_)) => {
+            exposed(snapshot, key, fact, &mut findings)
+        }
+        fact => {
+            let (reason, detail) = why_unsplittable(key, fact);
+            for (split, _) in snapshot.splits_on(key) {
+                findings
+                    .push(Finding::new(split.clone(), reason, detail.clone()).at("spec.service"));
+            }
+            None
+        }
+    };
+    findings.sort_unstable();
+    findings.dedup();
+    Compiled { service, findings }
+}
+
+fn exposed(
+    snapshot: Snapshot<'_>,
+    key: &ServiceKey,
+    fact: &Fact,
+    findings: &mut Vec<Finding>,
+) -> Option<Arc<Service>> {
+    let owners = ownership::resolve(snapshot, key, fact, findings);
+    let mut ports = Vec::new();
+    for port in &fact.ports {
+        for family in Family::ALL {
+            let frontends = frontends::of(snapshot, key, fact, port, family, findings);
+            if frontends.is_empty() {
+                continue;
+            }
+            let id = PortId {
+                number: port.number,
+                protocol: port.protocol,
+                family,
+            };
+            let name = Arc::clone(&port.name);
+            ports.push(match owners.of(port) {
+                Some((owner, split)) => Port {
+                    id,
+                    name,
+                    frontends,
+                    owner: Owner::Split(owner.clone()),
+                    selection: split.selection,
+                    when_unavailable: split.when_unavailable,
+                    versions: versions_of(snapshot, owner, split, port, family, findings),
+                },
+                None => Port {
+                    id,
+                    name,
+                    frontends,
+                    owner: Owner::Service,
+                    selection: Selection::Sequence,
+                    when_unavailable: WhenUnavailable::Redistribute,
+                    versions: vec![own_version(snapshot, key, port, family)],
+                },
+            });
+        }
+    }
+    ports.sort_by_key(|port| port.id);
+    (!ports.is_empty()).then(|| Arc::new(Service { ports }))
+}
+
+/// A plain Service is one version of itself.
+fn own_version(
+    snapshot: Snapshot<'_>,
+    key: &ServiceKey,
+    port: &ServicePortFact,
+    family: Family,
+) -> Version {
+    let (backends, draining) = versions::endpoints(snapshot, key, port, family);
+    Version {
+        name: key.0.name().into(),
+        service: key.clone(),
+        weight: Weight::ONE,
+        backends,
+        draining,
+    }
+}
+
+fn versions_of(
+    snapshot: Snapshot<'_>,
+    owner: &SplitKey,
+    split: &split::Fact,
+    port: &ServicePortFact,
+    family: Family,
+    findings: &mut Vec<Finding>,
+) -> Vec<Version> {
+    let versions = split.versions.iter().enumerate();
+    versions
+        .map(|(i, version)| {
+            let lent = versions::lent(snapshot, &version.service, port, family);
+            let (backends, draining) = lent.unwrap_or_else(|(reason, detail)| {
+                let field = format!("spec.versions[{i}].service");
+                findings.push(Finding::new(owner.clone(), reason, detail).at(field));
+                (Arc::default(), false)
+            });
+            Version {
+                name: Arc::clone(&version.name),
+                service: version.service.clone(),
+                weight: version.weight,
+                backends,
+                draining,
+            }
+        })
+        .collect()
+}
+
+fn why_unsplittable(key: &ServiceKey, fact: Option<&Fact>) -> (Reason, String) {
+    let Some(fact) = fact else {
+        let detail = format!("there is no Service {key}");
+        return (Reason::ServiceNotFound, detail);
+    };
+    match &fact.exposure {
+        Exposure::Headless => (
+            Reason::ServiceHasNoClusterIP,
+            format!("Service {key} is headless: callers address its pods"),
+        ),
+        Exposure::Pending | Exposure::Cluster(_) => (
+            Reason::ServiceHasNoClusterIP,
+            format!("Service {key} has no cluster IP yet"),
+        ),
+        Exposure::ExternalName => (
+            Reason::ServiceIsExternalName,
+            format!("Service {key} is an ExternalName: it has no address"),
+        ),
+        Exposure::LeftAlone => (
+            Reason::ServiceLeftAlone,
+            format!("Service {key} is served by somebody else"),
+        ),
+    }
+}

@@ -1,0 +1,100 @@
+//! The whole wanted dataplane in domain terms: no ids, no bytes.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use serde::Serialize;
+use sluice_crds::split::{Selection, WhenUnavailable};
+
+use crate::{
+    facts::split::Weight,
+    key::{self, Family, Protocol, ServiceKey, SplitKey},
+};
+
+/// Every Service that has frontends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    pub services: BTreeMap<ServiceKey, Arc<Service>>,
+}
+
+/// One Service: its ports, ordered by number, protocol and family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    pub ports: Vec<Port>,
+}
+
+/// One port of a Service, for one protocol and family: what is switched as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    pub id: PortId,
+    /// Empty for the only port of a Service.
+    pub name: Arc<str>,
+    /// Ordered; all of `id`'s family.
+    pub frontends: Vec<key::Frontend>,
+    pub owner: Owner,
+    pub selection: Selection,
+    pub when_unavailable: WhenUnavailable,
+    /// In the owner's order. Never empty.
+    pub versions: Vec<Version>,
+}
+
+/// What makes a port the same port after a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortId {
+    pub number: key::Port,
+    pub protocol: Protocol,
+    pub family: Family,
+}
+
+/// The rule that decides where a port's connections go.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Owner {
+    /// No policy: the Service's own endpoints.
+    Service,
+    Split(SplitKey),
+}
+
+/// A named group of backends with one weight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub name: Arc<str>,
+    /// The Service that lends the endpoints.
+    pub service: ServiceKey,
+    pub weight: Weight,
+    /// Ordered, each once. Empty: the version is unavailable.
+    pub backends: Arc<[Backend]>,
+    /// Nothing was ready, so these are endpoints that still serve while they terminate.
+    pub draining: bool,
+}
+
+/// One address that can serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Backend {
+    pub ip: IpAddr,
+    pub port: key::Port,
+}
+
+impl Version {
+    pub fn is_available(&self) -> bool {
+        !self.backends.is_empty()
+    }
+
+    /// How many of its endpoints are ready.
+    pub fn ready(&self) -> usize {
+        if self.draining {
+            0
+        } else {
+            self.backends.len()
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&SocketAddr::new(self.ip, self.port.get()), f)
+    }
+}

@@ -1,0 +1,118 @@
+//! Why a connect goes where it goes, in words and numbers that a person asks for.
+
+use serde::Serialize;
+use sluice_crds::split::{Selection, WhenUnavailable};
+
+use crate::{
+    condition::{self, VersionStatus},
+    desired::{Backend, Desired, Owner, Port},
+    key::{Frontend, ServiceKey},
+    table,
+};
+
+/// What becomes of connects to one address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    pub frontend: Frontend,
+    pub verdict: Verdict,
+    /// The rule that decides; `None` for an address that is not ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Rule>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Verdict {
+    /// Not an address of ours: left alone.
+    Passed,
+    /// Sent to a backend.
+    Translated,
+    /// Some are sent to a backend, some are refused.
+    PartlyRefused,
+    Refused,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rule {
+    pub service: ServiceKey,
+    /// The name of the Service's port.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub port: String,
+    pub owner: Owner,
+    pub selection: Selection,
+    pub when_unavailable: WhenUnavailable,
+    pub versions: Vec<VersionRule>,
+    /// The part of the connects that is refused.
+    pub refused: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionRule {
+    #[serde(flatten)]
+    pub status: VersionStatus,
+    /// The Service that lends the endpoints.
+    pub service: ServiceKey,
+    /// Nothing is ready: these still serve while they terminate.
+    pub draining: bool,
+    /// Addresses, in the order of the version's slots.
+    pub backends: Vec<String>,
+}
+
+/// Explains a connect to this address by the wanted dataplane.
+pub fn explain(desired: &Desired, frontend: Frontend) -> Explanation {
+    let Some((service, port)) = find(desired, frontend) else {
+        return Explanation {
+            frontend,
+            verdict: Verdict::Passed,
+            rule: None,
+        };
+    };
+    let shares = table::shares(&port.versions, port.when_unavailable);
+    let entries = || port.versions.iter().zip(&shares.entries);
+    let refused: u32 = entries()
+        .filter(|(_, share)| share.refuses)
+        .map(|(_, share)| share.slots)
+        .sum();
+    let verdict = match refused {
+        _ if shares.length == 0 => Verdict::Refused,
+        0 => Verdict::Translated,
+        _ => Verdict::PartlyRefused,
+    };
+    let versions = entries().map(|(version, share)| VersionRule {
+        status: condition::version_status(version, *share, &shares, port.when_unavailable),
+        service: version.service.clone(),
+        draining: version.draining,
+        backends: version.backends.iter().map(Backend::to_string).collect(),
+    });
+    Explanation {
+        frontend,
+        verdict,
+        rule: Some(Rule {
+            service: service.clone(),
+            port: port.name.to_string(),
+            owner: port.owner.clone(),
+            selection: port.selection,
+            when_unavailable: port.when_unavailable,
+            versions: versions.collect(),
+            refused: match verdict {
+                Verdict::Refused => condition::percent(1, 1),
+                _ => condition::percent(refused, shares.length),
+            },
+        }),
+    }
+}
+
+/// The Service and the port that answer at this address.
+pub fn find(desired: &Desired, frontend: Frontend) -> Option<(&ServiceKey, &Port)> {
+    let frontend = Frontend {
+        ip: frontend.ip.to_canonical(),
+        ..frontend
+    };
+    desired.services.iter().find_map(|(key, service)| {
+        let mut ports = service.ports.iter();
+        let port = ports.find(|port| port.frontends.contains(&frontend))?;
+        Some((key, port))
+    })
+}

@@ -1,0 +1,192 @@
+//! Facts: the parts of an object that matter here, parsed and comparable. Equal fact, no work.
+//!
+//! There is one parser per kind. Watches hand typed objects to it, manifests and admission reviews
+//! come through [`parse`]; so what the webhook admits is exactly what the index can read. Parsing
+//! never fails as a whole for the sake of a part: a bad port is a finding and the others are used.
+//! Only for Sluice's own kinds does any fault leave no fact at all.
+
+pub mod endpoints;
+pub mod namespace;
+pub mod node;
+pub mod pod;
+pub mod service;
+pub mod split;
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::{
+    core::v1::{Namespace, Node, Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sluice_crds::TrafficSplit;
+
+use crate::{
+    change::{Change, Object},
+    finding::{Finding, Reason},
+    key::{Kind, Name, NamespaceKey, NodeKey, PodKey, ServiceKey, SliceKey, SplitKey, Subject},
+};
+
+/// What parsing gave: a fact where one can be had, and what was wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed<F> {
+    pub fact: Option<F>,
+    pub findings: Vec<Finding>,
+}
+
+/// Why a manifest is not an object that we know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// A kind that is none of our business. Not a problem.
+    Foreign { kind: String },
+    /// What a person has to correct.
+    Malformed { detail: String },
+}
+
+/// The namespace of a namespaced manifest that names none, as for `kubectl`.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// The one parser of manifests: picks the kind by `apiVersion` and `kind`.
+pub fn parse(mut manifest: Value) -> Result<Change, Unreadable> {
+    let text = |field: &str| manifest.get(field).and_then(Value::as_str);
+    let (Some(version), Some(kind)) = (text("apiVersion"), text("kind")) else {
+        return Err(malformed("apiVersion and kind are missing"));
+    };
+    let kind = match (version, kind) {
+        ("v1", "Service") => Kind::Service,
+        ("v1", "Pod") => Kind::Pod,
+        ("v1", "Node") => Kind::Node,
+        ("v1", "Namespace") => Kind::Namespace,
+        ("discovery.k8s.io/v1", "EndpointSlice") => Kind::EndpointSlice,
+        ("sluice.dev/v1alpha1", "TrafficSplit") => Kind::TrafficSplit,
+        (version, kind) => {
+            return Err(Unreadable::Foreign {
+                kind: format!("{version} {kind}"),
+            });
+        }
+    };
+    let subject = place(kind, &mut manifest)?;
+    let object = match kind {
+        Kind::Service => read::<Service, _>(manifest, &subject, service)?,
+        Kind::EndpointSlice => read::<EndpointSlice, _>(manifest, &subject, slice)?,
+        Kind::TrafficSplit => read::<TrafficSplit, _>(manifest, &subject, split)?,
+        Kind::Pod => read::<Pod, _>(manifest, &subject, pod)?,
+        Kind::Node => read::<Node, _>(manifest, &subject, node)?,
+        Kind::Namespace => read::<Namespace, _>(manifest, &subject, namespace)?,
+    };
+    Ok(Change::Set(object))
+}
+
+/// A typed Service as it comes from a watch. `None` if it has no usable name.
+pub fn service(object: &Service) -> Option<Object> {
+    let key = ServiceKey(Name::of(&object.metadata)?);
+    let parsed = service::parse(&key, object);
+    Some(Object::Service(key, parsed))
+}
+
+/// A typed EndpointSlice as it comes from a watch.
+pub fn slice(object: &EndpointSlice) -> Option<Object> {
+    let key = SliceKey(Name::of(&object.metadata)?);
+    let parsed = endpoints::parse(&key, object);
+    Some(Object::Slice(key, parsed))
+}
+
+/// A typed TrafficSplit as it comes from a watch.
+pub fn split(object: &TrafficSplit) -> Option<Object> {
+    let key = SplitKey(Name::of(&object.metadata)?);
+    let parsed = split::parse(&key, object);
+    Some(Object::Split(key, parsed))
+}
+
+/// A typed Pod as it comes from a watch.
+pub fn pod(object: &Pod) -> Option<Object> {
+    let key = PodKey(Name::of(&object.metadata)?);
+    let parsed = pod::parse(&key, object);
+    Some(Object::Pod(key, parsed))
+}
+
+/// A typed Node as it comes from a watch.
+pub fn node(object: &Node) -> Option<Object> {
+    let key = NodeKey(Name::of(&object.metadata)?);
+    let parsed = node::parse(&key, object);
+    Some(Object::Node(key, parsed))
+}
+
+/// A typed Namespace as it comes from a watch.
+pub fn namespace(object: &Namespace) -> Option<Object> {
+    let key = NamespaceKey(Name::of(&object.metadata)?);
+    let parsed = namespace::parse(&key, object);
+    Some(Object::Namespace(key, parsed))
+}
+
+/// Finds the manifest's name and gives it the default namespace where it has none.
+fn place(kind: Kind, manifest: &mut Value) -> Result<Subject, Unreadable> {
+    let Some(Value::Object(meta)) = manifest.get_mut("metadata") else {
+        return Err(malformed("metadata is missing"));
+    };
+    if kind.is_namespaced() {
+        meta.entry("namespace")
+            .or_insert_with(|| DEFAULT_NAMESPACE.into());
+    } else {
+        meta.remove("namespace");
+    }
+    let text = |field: &str| meta.get(field).and_then(Value::as_str);
+    let namespace = text("namespace").unwrap_or_default();
+    let Some(name) = text("name") else {
+        return Err(malformed("metadata.name is missing"));
+    };
+    match Name::parse(namespace, name) {
+        Some(name) => Ok(Subject { kind, name }),
+        None => Err(Unreadable::Malformed {
+            detail: format!("metadata: {namespace:?} / {name:?} is not a namespace and a name"),
+        }),
+    }
+}
+
+fn read<T, F>(manifest: Value, subject: &Subject, fact: F) -> Result<Object, Unreadable>
+where
+    T: DeserializeOwned,
+    F: Fn(&T) -> Option<Object>,
+{
+    let mut unknown = Vec::new();
+    let typed: T = serde_ignored::deserialize(manifest, |path| unknown.push(path.to_string()))
+        .map_err(|error| Unreadable::Malformed {
+            detail: format!("{subject}: {error}"),
+        })?;
+    let Some(mut object) = fact(&typed) else {
+        return Err(malformed("metadata.name is missing"));
+    };
+    object
+        .findings_mut()
+        .extend(unknown.into_iter().map(|path| {
+            Finding::new(
+                subject.clone(),
+                Reason::UnknownField,
+                "no such field; it is ignored",
+            )
+            .at(path)
+        }));
+    Ok(object)
+}
+
+fn malformed(detail: &str) -> Unreadable {
+    Unreadable::Malformed {
+        detail: detail.to_owned(),
+    }
+}
+
+/// An address as Kubernetes writes it, in its canonical form.
+fn address(text: &str) -> Result<IpAddr, (Reason, String)> {
+    let Ok(ip) = text.parse::<IpAddr>() else {
+        return Err((Reason::Invalid, format!("{text:?} is not an IP address")));
+    };
+    let ip = ip.to_canonical();
+    if ip.is_unspecified() || ip.is_multicast() {
+        return Err((
+            Reason::AddressReserved,
+            format!("{ip} cannot be an address of a service or an endpoint"),
+        ));
+    }
+    Ok(ip)
+}

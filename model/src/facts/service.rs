@@ -1,0 +1,172 @@
+//! Service: its cluster addresses and ports, or why it is left alone.
+
+use std::{net::IpAddr, sync::Arc};
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+
+use super::{Parsed, address};
+use crate::{
+    finding::{Finding, Reason},
+    key::{Created, Family, Port, Protocol, ServiceKey},
+};
+
+const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
+const HEADLESS: &str = "service.kubernetes.io/headless";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    pub created: Created,
+    pub exposure: Exposure,
+    pub ports: Vec<ServicePortFact>,
+}
+
+/// How callers reach a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exposure {
+    /// At these addresses, at most one of each family.
+    Cluster(Vec<IpAddr>),
+    /// By its endpoints' own addresses.
+    Headless,
+    /// By another DNS name.
+    ExternalName,
+    /// Not yet: no address was given out.
+    Pending,
+    /// Somebody else serves it, or it is of a type that we do not know.
+    LeftAlone,
+}
+
+/// One port of a Service. Its target is not here: EndpointSlices carry the resolved numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePortFact {
+    /// Empty for the only port of a Service.
+    pub name: Arc<str>,
+    pub number: Port,
+    pub protocol: Protocol,
+}
+
+impl Fact {
+    /// The cluster addresses that this Service claims.
+    pub fn addresses(&self) -> &[IpAddr] {
+        match &self.exposure {
+            Exposure::Cluster(addresses) => addresses,
+            _ => &[],
+        }
+    }
+}
+
+pub fn parse(key: &ServiceKey, object: &Service) -> Parsed<Fact> {
+    let mut findings = Vec::new();
+    let empty = ServiceSpec::default();
+    let spec = object.spec.as_ref().unwrap_or(&empty);
+    let mut note = |field: String, reason: Reason, detail: String| {
+        findings.push(Finding::new(key.clone(), reason, detail).at(field));
+    };
+    let exposure = exposure(object, spec, &mut note);
+    let mut ports: Vec<ServicePortFact> = Vec::new();
+    for (i, port) in spec.ports.iter().flatten().enumerate() {
+        match parse_port(port) {
+            Ok(port)
+                if ports
+                    .iter()
+                    .any(|p| (p.number, p.protocol) == (port.number, port.protocol)) =>
+            {
+                let detail = format!("{}/{} is listed twice", port.number, port.protocol);
+                note(format!("spec.ports[{i}]"), Reason::Invalid, detail);
+            }
+            Ok(port) => ports.push(port),
+            Err((field, reason, detail)) => {
+                note(format!("spec.ports[{i}].{field}"), reason, detail);
+            }
+        }
+    }
+    Parsed {
+        fact: Some(Fact {
+            created: Created::of(&object.metadata),
+            exposure,
+            ports,
+        }),
+        findings,
+    }
+}
+
+fn exposure(
+    object: &Service,
+    spec: &ServiceSpec,
+    note: &mut impl FnMut(String, Reason, String),
+) -> Exposure {
+    let labelled = |label| {
+        let labels = object.metadata.labels.as_ref();
+        labels.is_some_and(|labels| labels.contains_key(label))
+    };
+    match spec.type_.as_deref().unwrap_or("ClusterIP") {
+        "ClusterIP" | "NodePort" | "LoadBalancer" => {}
+        "ExternalName" => return Exposure::ExternalName,
+        other => {
+            let detail = format!("{other:?} is not a type of Service; it is left alone");
+            note("spec.type".to_owned(), Reason::Invalid, detail);
+            return Exposure::LeftAlone;
+        }
+    }
+    if labelled(PROXY_NAME) {
+        return Exposure::LeftAlone;
+    }
+    let single = spec.cluster_ip.as_slice();
+    let texts = match &spec.cluster_ips {
+        Some(ips) if !ips.is_empty() => ips.as_slice(),
+        _ => single,
+    };
+    if labelled(HEADLESS) || texts.iter().any(|text| text == "None") {
+        return Exposure::Headless;
+    }
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for (i, text) in texts
+        .iter()
+        .enumerate()
+        .filter(|(_, text)| !text.is_empty())
+    {
+        let field = format!("spec.clusterIPs[{i}]");
+        match address(text) {
+            Ok(ip) if addresses.iter().any(|a| Family::of(*a) == Family::of(ip)) => {
+                let detail = format!("{ip} is a second address of its family");
+                note(field, Reason::Invalid, detail);
+            }
+            Ok(ip) => addresses.push(ip),
+            Err((reason, detail)) => note(field, reason, detail),
+        }
+    }
+    if addresses.is_empty() {
+        Exposure::Pending
+    } else {
+        Exposure::Cluster(addresses)
+    }
+}
+
+fn parse_port(port: &ServicePort) -> Result<ServicePortFact, (&'static str, Reason, String)> {
+    let protocol = parse_protocol(port.protocol.as_deref())
+        .map_err(|(reason, detail)| ("protocol", reason, detail))?;
+    let number = Port::parse(port.port).ok_or_else(|| {
+        let detail = format!("{} is not a port from 1 to 65535", port.port);
+        ("port", Reason::Invalid, detail)
+    })?;
+    Ok(ServicePortFact {
+        name: port.name.as_deref().unwrap_or_default().into(),
+        number,
+        protocol,
+    })
+}
+
+/// A protocol as Services and EndpointSlices write it; TCP when left out.
+pub(super) fn parse_protocol(text: Option<&str>) -> Result<Protocol, (Reason, String)> {
+    match text.unwrap_or("TCP") {
+        "TCP" => Ok(Protocol::Tcp),
+        "UDP" => Ok(Protocol::Udp),
+        "SCTP" => Err((
+            Reason::Unsupported,
+            "SCTP is not steered; the port is left alone".to_owned(),
+        )),
+        other => Err((
+            Reason::Invalid,
+            format!("{other:?} is not a protocol: TCP or UDP"),
+        )),
+    }
+}

@@ -1,0 +1,168 @@
+//! What the maps held when the process started, by content: for adoption.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sluice_node_abi::{
+    keys::{self, FrontendKey},
+    values,
+};
+
+use super::Ids;
+use crate::{
+    desired::Backend,
+    image::Image,
+    key::{Port, Protocol},
+};
+
+/// Rows that can be adopted: they are whole and overlap with nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Restored {
+    ports: BTreeMap<FrontendKey, (u32, values::Port)>,
+    tables: BTreeMap<u32, (values::Table, Vec<u32>)>,
+    groups: BTreeMap<(u32, Protocol, Vec<Backend>), (u32, values::Group)>,
+    backends: BTreeMap<(Protocol, Backend), (u32, values::Backend)>,
+    adopted: BTreeSet<Row>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Row {
+    Port(u32),
+    Counter(u32),
+}
+
+impl Restored {
+    /// Reserves everything that the maps hold, and notes what of it could be adopted.
+    pub(crate) fn read(observed: &Image, ids: &mut Ids) -> Self {
+        let mut restored = Self::default();
+        ids.generation = highest_generation(observed);
+        ids.foreign = !observed.is_empty();
+        restored.read_backends(observed, ids);
+        restored.read_groups(observed, ids);
+        restored.read_tables(observed, ids);
+        for (index, _) in observed.counters.iter() {
+            ids.counters.claim(index, 1);
+        }
+        for (id, _) in observed.ports.iter() {
+            ids.ports.claim(id, 1);
+        }
+        for (key, frontend) in &observed.frontends {
+            let word = observed.ports.get(frontend.port);
+            if word.generation() != 0 && frontend.port < ids.capacities.ports {
+                restored.ports.insert(*key, (frontend.port, word));
+            }
+        }
+        // What no whole row covers must not be given out either.
+        for (offset, _) in observed.slots.iter() {
+            ids.slots.claim(offset, 1);
+        }
+        restored
+    }
+
+    /// The port that one of these frontends led to.
+    pub(crate) fn adopt_port(&mut self, frontends: &[FrontendKey]) -> Option<(u32, values::Port)> {
+        let mut known = frontends.iter().filter_map(|key| self.ports.get(key));
+        let port = known.find(|(id, _)| !self.adopted.contains(&Row::Port(*id)))?;
+        self.adopted.insert(Row::Port(port.0));
+        Some(*port)
+    }
+
+    pub(crate) fn adopt_backend(
+        &mut self,
+        protocol: Protocol,
+        backend: Backend,
+    ) -> Option<(u32, values::Backend)> {
+        self.backends.remove(&(protocol, backend))
+    }
+
+    /// A group with exactly these backends. The backends themselves are adopted one by one.
+    pub(crate) fn adopt_group(
+        &mut self,
+        mode: u32,
+        protocol: Protocol,
+        backends: &[Backend],
+    ) -> Option<(u32, values::Group)> {
+        let content = (mode, protocol, backends.to_vec());
+        let found = self.groups.remove(&content)?;
+        let counter = found.1.counter;
+        (counter == 0 || self.adopted.insert(Row::Counter(counter))).then_some(found)
+    }
+
+    /// The table of this id, if it has exactly this content.
+    pub(crate) fn adopt_table(
+        &mut self,
+        id: u32,
+        mode: u32,
+        slots: &[u32],
+    ) -> Option<values::Table> {
+        let (table, found) = self.tables.get(&id)?;
+        let table = *table;
+        if table.mode != mode || table.next != 0 || found != slots {
+            return None;
+        }
+        self.tables.remove(&id);
+        (table.counter == 0 || self.adopted.insert(Row::Counter(table.counter))).then_some(table)
+    }
+
+    fn read_backends(&mut self, observed: &Image, ids: &mut Ids) {
+        for (id, value) in observed.backends.iter() {
+            if !ids.backends.claim(id, 1) || value.generation == 0 {
+                continue;
+            }
+            if let Some(content) = backend(value) {
+                self.backends.entry(content).or_insert((id, value));
+            }
+        }
+    }
+
+    fn read_groups(&mut self, observed: &Image, ids: &mut Ids) {
+        for (id, group) in observed.groups.iter() {
+            if !ids.groups.claim(id, 1)
+                || group.counter >= ids.capacities.counters
+                || !ids.slots.claim(group.offset, group.length)
+            {
+                continue;
+            }
+            let mut protocol = None;
+            let content: Option<Vec<Backend>> = observed
+                .group_slots(group)
+                .map(|slot| {
+                    let (of, backend) = backend(observed.backends.get(slot))?;
+                    let (known, _) = self.backends.get(&(of, backend))?;
+                    let one_protocol = *protocol.get_or_insert(of) == of;
+                    (one_protocol && *known == slot).then_some(backend)
+                })
+                .collect();
+            if let (Some(protocol), Some(content)) = (protocol, content) {
+                let content = (group.mode, protocol, content);
+                self.groups.entry(content).or_insert((id, group));
+            }
+        }
+    }
+
+    fn read_tables(&mut self, observed: &Image, ids: &mut Ids) {
+        for (id, table) in observed.tables.iter() {
+            if ids.tables.claim(id, 1)
+                && table.counter < ids.capacities.counters
+                && ids.slots.claim(table.offset, table.length)
+            {
+                let slots = observed.table_slots(table).collect();
+                self.tables.insert(id, (table, slots));
+            }
+        }
+    }
+}
+
+fn backend(value: values::Backend) -> Option<(Protocol, Backend)> {
+    let backend = Backend {
+        ip: keys::ip(value.address),
+        port: Port::new(u16::from_be_bytes(value.port))?,
+    };
+    Some((Protocol::from_number(value.protocol)?, backend))
+}
+
+fn highest_generation(observed: &Image) -> u32 {
+    let ports = observed.ports.iter().map(|(_, port)| port.generation());
+    let backends = observed.backends.iter().map(|(_, b)| b.generation);
+    let issued = ports.chain(backends).max().unwrap_or_default();
+    issued.max(observed.generation)
+}

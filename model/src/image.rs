@@ -1,0 +1,144 @@
+//! The content of the maps, wanted or observed, in ABI types.
+//!
+//! Zero means none, as in the maps themselves: an entry that is all zero is not there. Two images
+//! that differ only in ids and offsets print alike: `{}` shows what each frontend leads to, with
+//! letters for groups; `{:#}` adds the ids.
+
+mod array;
+mod dump;
+
+use std::collections::BTreeMap;
+
+use sluice_node_abi::{
+    keys::FrontendKey,
+    values::{Backend, Frontend, Group, Port, Table},
+};
+
+pub use array::Array;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    /// The highest generation that was ever issued.
+    pub generation: u32,
+    pub frontends: BTreeMap<FrontendKey, Frontend>,
+    pub ports: Array<Port>,
+    pub tables: Array<Table>,
+    pub groups: Array<Group>,
+    pub backends: Array<Backend>,
+    pub slots: Array<u32>,
+    /// Which counters are in use. Their values belong to the kernel.
+    pub counters: Array<bool>,
+}
+
+/// Something that can be written: where, and what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    Generation(u32),
+    /// A counter comes into use, at 0.
+    Counter(u32),
+    Backend(u32, Backend),
+    /// A run of slots from this offset.
+    Slots(u32, Box<[u32]>),
+    Group(u32, Group),
+    Table(u32, Table),
+    Port(u32, Port),
+    Frontend(FrontendKey, Frontend),
+}
+
+/// Where something can be written or deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    Generation,
+    Counter(u32),
+    Backend(u32),
+    /// A run of slots: offset and length.
+    Slots(u32, u32),
+    Group(u32),
+    Table(u32),
+    Port(u32),
+    Frontend(FrontendKey),
+}
+
+impl Entry {
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Generation(_) => Place::Generation,
+            Self::Counter(index) => Place::Counter(*index),
+            Self::Backend(id, _) => Place::Backend(*id),
+            Self::Slots(offset, run) => {
+                Place::Slots(*offset, u32::try_from(run.len()).unwrap_or(u32::MAX))
+            }
+            Self::Group(id, _) => Place::Group(*id),
+            Self::Table(id, _) => Place::Table(*id),
+            Self::Port(id, _) => Place::Port(*id),
+            Self::Frontend(key, _) => Place::Frontend(*key),
+        }
+    }
+}
+
+impl Image {
+    pub fn put(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Generation(generation) => self.generation = *generation,
+            Entry::Counter(index) => self.counters.set(*index, true),
+            Entry::Backend(id, backend) => self.backends.set(*id, *backend),
+            Entry::Slots(offset, run) => self.slots.write(*offset, run),
+            Entry::Group(id, group) => self.groups.set(*id, *group),
+            Entry::Table(id, table) => self.tables.set(*id, *table),
+            Entry::Port(id, port) => self.ports.set(*id, *port),
+            Entry::Frontend(key, frontend) => {
+                self.frontends.insert(*key, *frontend);
+            }
+        }
+    }
+
+    pub fn delete(&mut self, place: Place) {
+        match place {
+            Place::Generation => self.generation = 0,
+            Place::Counter(index) => self.counters.set(index, false),
+            Place::Backend(id) => self.backends.set(id, Backend::default()),
+            Place::Slots(offset, length) => self.slots.clear(offset, length),
+            Place::Group(id) => self.groups.set(id, Group::default()),
+            Place::Table(id) => self.tables.set(id, Table::default()),
+            Place::Port(id) => self.ports.set(id, Port::default()),
+            Place::Frontend(key) => {
+                self.frontends.remove(&key);
+            }
+        }
+    }
+
+    /// Whether nothing but the generation is left.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            generation: _,
+            frontends,
+            ports,
+            tables,
+            groups,
+            backends,
+            slots,
+            counters,
+        } = self;
+        frontends.is_empty()
+            && ports.is_empty()
+            && tables.is_empty()
+            && groups.is_empty()
+            && backends.is_empty()
+            && slots.is_empty()
+            && counters.is_empty()
+    }
+
+    /// The slots of a table. Cells that were never written read as 0.
+    pub fn table_slots(&self, table: Table) -> impl Iterator<Item = u32> {
+        self.slots.run(table.offset, table.length)
+    }
+
+    pub fn group_slots(&self, group: Group) -> impl Iterator<Item = u32> {
+        self.slots.run(group.offset, group.length)
+    }
+
+    /// The image as text without ids or offsets: equal for images that act alike.
+    pub fn symbolic(&self) -> String {
+        self.to_string()
+    }
+}

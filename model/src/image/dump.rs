@@ -1,0 +1,221 @@
+//! The one dump of an image.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Display, Formatter},
+    net::SocketAddr,
+};
+
+use sluice_node_abi::{
+    keys::{self, FrontendKey},
+    values::{Backend, Group, Port, Table, mode},
+};
+
+use super::Image;
+
+/// Schedules up to this length are printed in full, longer ones by their sum.
+const PRINTED_SLOTS: u32 = 64;
+
+impl Display for Image {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut fronts: BTreeMap<u32, Vec<FrontendKey>> = BTreeMap::new();
+        for (key, frontend) in &self.frontends {
+            fronts.entry(frontend.port).or_default().push(*key);
+        }
+        let mut ports: Vec<(Vec<FrontendKey>, u32)> =
+            fronts.into_iter().map(|(id, keys)| (keys, id)).collect();
+        ports.sort_unstable();
+        let mut reached = Reached::default();
+        for (keys, id) in ports {
+            for key in keys {
+                writeln!(f, "{}", frontend(key))?;
+            }
+            self.port(f, id, &mut reached)?;
+        }
+        self.unreached(f, &reached)
+    }
+}
+
+#[derive(Default)]
+struct Reached {
+    ports: BTreeSet<u32>,
+    tables: BTreeSet<u32>,
+    groups: BTreeSet<u32>,
+    backends: BTreeSet<u32>,
+}
+
+impl Image {
+    fn port(&self, f: &mut Formatter<'_>, id: u32, reached: &mut Reached) -> fmt::Result {
+        let port = self.ports.get(id);
+        if port == Port::default() {
+            return writeln!(f, "  port {id} is not there");
+        }
+        reached.ports.insert(id);
+        if f.alternate() {
+            writeln!(f, "  port {id} generation {}", port.generation())?;
+        }
+        let mut next = port.root();
+        while next != 0 {
+            let table = self.tables.get(next);
+            if table == Table::default() {
+                return writeln!(f, "  table {next} is not there");
+            }
+            if !reached.tables.insert(next) {
+                return writeln!(f, "  table {next} again");
+            }
+            self.table(f, next, table, reached)?;
+            next = table.next;
+        }
+        Ok(())
+    }
+
+    fn table(
+        &self,
+        f: &mut Formatter<'_>,
+        id: u32,
+        table: Table,
+        reached: &mut Reached,
+    ) -> fmt::Result {
+        let mut groups: Vec<u32> = Vec::new();
+        let mut letters = String::new();
+        for group in self.table_slots(table) {
+            if group == 0 {
+                letters.push('-');
+                continue;
+            }
+            let at = groups.iter().position(|g| *g == group).unwrap_or_else(|| {
+                groups.push(group);
+                groups.len() - 1
+            });
+            letters.push(letter(at));
+        }
+        write!(f, "  {} ", mode_name(table.mode))?;
+        if table.length <= PRINTED_SLOTS {
+            write!(f, "{letters}")?;
+        } else {
+            write!(f, "{} slots {:016x}:", table.length, fingerprint(&letters))?;
+            for at in 0..groups.len() {
+                let count = letters.chars().filter(|c| *c == letter(at)).count();
+                write!(f, " {count} {}", letter(at))?;
+            }
+            let refused = letters.chars().filter(|c| *c == '-').count();
+            if refused > 0 {
+                write!(f, " {refused} -")?;
+            }
+        }
+        if f.alternate() {
+            write!(
+                f,
+                "  (table {id} at {} counter {})",
+                table.offset, table.counter
+            )?;
+        }
+        writeln!(f)?;
+        for (at, group) in groups.into_iter().enumerate() {
+            self.group(f, letter(at), group, reached)?;
+        }
+        Ok(())
+    }
+
+    fn group(
+        &self,
+        f: &mut Formatter<'_>,
+        letter: char,
+        id: u32,
+        reached: &mut Reached,
+    ) -> fmt::Result {
+        let group = self.groups.get(id);
+        if group == Group::default() {
+            return writeln!(f, "    {letter} group {id} is not there");
+        }
+        reached.groups.insert(id);
+        write!(f, "    {letter} {}", mode_name(group.mode))?;
+        for backend in self.group_slots(group) {
+            reached.backends.insert(backend);
+            let value = self.backends.get(backend);
+            if value == Backend::default() {
+                write!(f, " backend {backend} is not there")?;
+            } else {
+                write!(f, " {}", address(value.address, value.port))?;
+            }
+            if f.alternate() {
+                write!(f, "#{backend}.{}", value.generation)?;
+            }
+        }
+        if f.alternate() {
+            write!(
+                f,
+                "  (group {id} at {} counter {})",
+                group.offset, group.counter
+            )?;
+        }
+        writeln!(f)
+    }
+
+    /// Rows that no frontend leads to: there should never be any between passes.
+    fn unreached(&self, f: &mut Formatter<'_>, reached: &Reached) -> fmt::Result {
+        for (id, _) in self.ports.iter() {
+            if !reached.ports.contains(&id) {
+                writeln!(f, "unreached port {id}")?;
+            }
+        }
+        for (id, _) in self.tables.iter() {
+            if !reached.tables.contains(&id) {
+                writeln!(f, "unreached table {id}")?;
+            }
+        }
+        for (id, _) in self.groups.iter() {
+            if !reached.groups.contains(&id) {
+                writeln!(f, "unreached group {id}")?;
+            }
+        }
+        for (id, backend) in self.backends.iter() {
+            if !reached.backends.contains(&id) {
+                let address = address(backend.address, backend.port);
+                writeln!(f, "unreached backend {id} {address}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn frontend(key: FrontendKey) -> String {
+    let protocol = match key.protocol {
+        keys::TCP => "TCP".to_owned(),
+        keys::UDP => "UDP".to_owned(),
+        other => format!("protocol {other}"),
+    };
+    let address = address(key.address, key.port);
+    if key.scope == keys::SCOPE_ANY {
+        format!("{address}/{protocol}")
+    } else {
+        format!("{address}/{protocol} in scope {}", key.scope)
+    }
+}
+
+fn address(address: keys::Address, port: [u8; 2]) -> SocketAddr {
+    SocketAddr::new(keys::ip(address), u16::from_be_bytes(port))
+}
+
+fn mode_name(mode: u32) -> String {
+    match mode {
+        mode::SEQUENCE => "sequence".to_owned(),
+        mode::RANDOM => "random".to_owned(),
+        other => format!("mode {other}"),
+    }
+}
+
+/// A to Z and on through the alphabets: there are at most as many groups as versions.
+fn letter(at: usize) -> char {
+    u32::try_from(at)
+        .ok()
+        .and_then(|at| char::from_u32(u32::from('A') + at))
+        .unwrap_or('?')
+}
+
+/// FNV-1a, so that two long schedules differ in print.
+fn fingerprint(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

@@ -1,0 +1,347 @@
+//! All facts, and who refers to whom: the only long-lived state about the cluster.
+//!
+//! The index knows which Services a change can touch, and gathers them as *dirty* until a pass
+//! takes them. A Service here is a name, whether or not there is an object of it: a split on a
+//! missing Service has to be told so. What the index holds depends only on the objects, never on
+//! the order in which changes came.
+
+mod references;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    net::IpAddr,
+};
+
+use references::References;
+
+use crate::{
+    change::{Change, Object},
+    facts::{Parsed, endpoints, namespace, node, pod, service, split},
+    finding::Finding,
+    key::{Kind, NamespaceKey, NodeKey, PodKey, ServiceKey, SliceKey, SplitKey, Subject},
+};
+
+#[derive(Clone, Debug)]
+pub struct Index {
+    services: BTreeMap<ServiceKey, service::Fact>,
+    slices: BTreeMap<SliceKey, endpoints::Fact>,
+    splits: BTreeMap<SplitKey, split::Fact>,
+    pods: BTreeMap<PodKey, pod::Fact>,
+    nodes: BTreeMap<NodeKey, node::Fact>,
+    namespaces: BTreeMap<NamespaceKey, namespace::Fact>,
+
+    /// Objects of which nothing can be used; they exist all the same.
+    unusable: BTreeSet<Subject>,
+    findings: BTreeMap<Subject, Vec<Finding>>,
+
+    slices_of: References<ServiceKey, SliceKey>,
+    splits_on: References<ServiceKey, SplitKey>,
+    borrowers: References<ServiceKey, SplitKey>,
+    claimants: References<IpAddr, ServiceKey>,
+
+    awaited: BTreeSet<Kind>,
+    dirty: BTreeSet<ServiceKey>,
+}
+
+/// The index once every input has listed. Only a snapshot can be compiled, so nothing is deleted
+/// from the kernel because a list is still on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot<'a> {
+    index: &'a Index,
+}
+
+impl Index {
+    /// An index whose inputs are these kinds; each has to list once before there is a snapshot.
+    pub fn awaiting(kinds: impl IntoIterator<Item = Kind>) -> Self {
+        Self {
+            services: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            splits: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            unusable: BTreeSet::new(),
+            findings: BTreeMap::new(),
+            slices_of: References::default(),
+            splits_on: References::default(),
+            borrowers: References::default(),
+            claimants: References::default(),
+            awaited: kinds.into_iter().collect(),
+            dirty: BTreeSet::new(),
+        }
+    }
+
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Set(object) => self.set(object),
+            Change::Gone(subject) => self.remove(&subject),
+            Change::Relisted(kind, present) => {
+                for subject in self.subjects(kind) {
+                    if !present.contains(&subject) {
+                        self.remove(&subject);
+                    }
+                }
+                self.awaited.remove(&kind);
+            }
+        }
+    }
+
+    /// The kinds that have not listed yet.
+    pub fn awaited(&self) -> &BTreeSet<Kind> {
+        &self.awaited
+    }
+
+    pub fn snapshot(&self) -> Option<Snapshot<'_>> {
+        self.awaited.is_empty().then_some(Snapshot { index: self })
+    }
+
+    /// The Services that changes have touched since the last call.
+    pub fn take_dirty(&mut self) -> BTreeSet<ServiceKey> {
+        mem::take(&mut self.dirty)
+    }
+
+    /// What parsing found, over all objects.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.values().flatten()
+    }
+
+    /// What parsing found in one object.
+    pub fn findings_of(&self, subject: &Subject) -> &[Finding] {
+        self.findings.get(subject).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn services(&self) -> &BTreeMap<ServiceKey, service::Fact> {
+        &self.services
+    }
+
+    pub fn slices(&self) -> &BTreeMap<SliceKey, endpoints::Fact> {
+        &self.slices
+    }
+
+    pub fn splits(&self) -> &BTreeMap<SplitKey, split::Fact> {
+        &self.splits
+    }
+
+    pub fn pods(&self) -> &BTreeMap<PodKey, pod::Fact> {
+        &self.pods
+    }
+
+    pub fn nodes(&self) -> &BTreeMap<NodeKey, node::Fact> {
+        &self.nodes
+    }
+
+    pub fn namespaces(&self) -> &BTreeMap<NamespaceKey, namespace::Fact> {
+        &self.namespaces
+    }
+
+    fn set(&mut self, object: Object) {
+        let subject = object.subject();
+        if object.is_usable() {
+            self.unusable.remove(&subject);
+        } else {
+            self.unusable.insert(subject.clone());
+        }
+        let findings = match object {
+            Object::Service(key, Parsed { fact, findings }) => {
+                self.put_service(&key, fact);
+                findings
+            }
+            Object::Slice(key, Parsed { fact, findings }) => {
+                self.put_slice(key, fact);
+                findings
+            }
+            Object::Split(key, Parsed { fact, findings }) => {
+                self.put_split(&key, fact);
+                findings
+            }
+            Object::Pod(key, Parsed { fact, findings }) => {
+                replace(&mut self.pods, &key, fact);
+                findings
+            }
+            Object::Node(key, Parsed { fact, findings }) => {
+                replace(&mut self.nodes, &key, fact);
+                findings
+            }
+            Object::Namespace(key, Parsed { fact, findings }) => {
+                replace(&mut self.namespaces, &key, fact);
+                findings
+            }
+        };
+        if findings.is_empty() {
+            self.findings.remove(&subject);
+        } else {
+            self.findings.insert(subject, findings);
+        }
+    }
+
+    fn remove(&mut self, subject: &Subject) {
+        self.findings.remove(subject);
+        self.unusable.remove(subject);
+        let name = subject.name.clone();
+        match subject.kind {
+            Kind::Service => self.put_service(&ServiceKey(name), None),
+            Kind::EndpointSlice => self.put_slice(SliceKey(name), None),
+            Kind::TrafficSplit => self.put_split(&SplitKey(name), None),
+            Kind::Pod => drop(self.pods.remove(&PodKey(name))),
+            Kind::Node => drop(self.nodes.remove(&NodeKey(name))),
+            Kind::Namespace => drop(self.namespaces.remove(&NamespaceKey(name))),
+        }
+    }
+
+    fn put_service(&mut self, key: &ServiceKey, fact: Option<service::Fact>) {
+        let new_addresses = fact.as_ref().map_or(Vec::new(), |f| f.addresses().to_vec());
+        let Some(old) = replace(&mut self.services, key, fact) else {
+            return;
+        };
+        let old_addresses = old.as_ref().map_or(&[][..], service::Fact::addresses);
+        for ip in old_addresses {
+            self.touch_claimants(*ip);
+            self.claimants.remove(ip, key);
+        }
+        for ip in new_addresses {
+            self.claimants.add(ip, key.clone());
+            self.touch_claimants(ip);
+        }
+        self.touch_endpoints(key);
+    }
+
+    fn put_slice(&mut self, key: SliceKey, fact: Option<endpoints::Fact>) {
+        let service = fact.as_ref().and_then(|fact| fact.service.clone());
+        let Some(old) = replace(&mut self.slices, &key, fact) else {
+            return;
+        };
+        let old_service = old.and_then(|fact| fact.service);
+        if old_service != service {
+            if let Some(old) = &old_service {
+                self.slices_of.remove(old, &key);
+                self.touch_endpoints(old);
+            }
+            if let Some(new) = &service {
+                self.slices_of.add(new.clone(), key);
+            }
+        }
+        if let Some(service) = service {
+            self.touch_endpoints(&service);
+        }
+    }
+
+    fn put_split(&mut self, key: &SplitKey, fact: Option<split::Fact>) {
+        let Some(old) = replace(&mut self.splits, key, fact) else {
+            return;
+        };
+        if let Some(old) = old {
+            self.splits_on.remove(&old.service, key);
+            for version in &old.versions {
+                self.borrowers.remove(&version.service, key);
+            }
+            self.dirty.insert(old.service);
+        }
+        if let Some(new) = self.splits.get(key) {
+            self.splits_on.add(new.service.clone(), key.clone());
+            for version in &new.versions {
+                self.borrowers.add(version.service.clone(), key.clone());
+            }
+            self.dirty.insert(new.service.clone());
+        }
+    }
+
+    /// The Service itself and every Service with a split that borrows its endpoints.
+    fn touch_endpoints(&mut self, service: &ServiceKey) {
+        for split in self.borrowers.of(service) {
+            if let Some(split) = self.splits.get(split) {
+                self.dirty.insert(split.service.clone());
+            }
+        }
+        self.dirty.insert(service.clone());
+    }
+
+    fn touch_claimants(&mut self, ip: IpAddr) {
+        let claimants = self.claimants.of(&ip);
+        if claimants.len() > 1 {
+            self.dirty.extend(claimants.iter().cloned());
+        }
+    }
+
+    fn subjects(&self, kind: Kind) -> Vec<Subject> {
+        let of_kind = |subject: &&Subject| subject.kind == kind;
+        let unusable = self.unusable.iter().filter(of_kind).cloned();
+        match kind {
+            Kind::Service => subjects(&self.services, unusable),
+            Kind::EndpointSlice => subjects(&self.slices, unusable),
+            Kind::TrafficSplit => subjects(&self.splits, unusable),
+            Kind::Pod => subjects(&self.pods, unusable),
+            Kind::Node => subjects(&self.nodes, unusable),
+            Kind::Namespace => subjects(&self.namespaces, unusable),
+        }
+    }
+}
+
+impl<'a> Snapshot<'a> {
+    pub fn service(self, key: &ServiceKey) -> Option<&'a service::Fact> {
+        self.index.services.get(key)
+    }
+
+    pub fn split(self, key: &SplitKey) -> Option<&'a split::Fact> {
+        self.index.splits.get(key)
+    }
+
+    pub fn slices_of(self, service: &ServiceKey) -> impl Iterator<Item = &'a endpoints::Fact> {
+        let index = self.index;
+        let slices = index.slices_of.of(service).iter();
+        slices.filter_map(|key| index.slices.get(key))
+    }
+
+    /// Splits whose callers address this Service.
+    pub fn splits_on(
+        self,
+        service: &ServiceKey,
+    ) -> impl Iterator<Item = (&'a SplitKey, &'a split::Fact)> {
+        let index = self.index;
+        let splits = index.splits_on.of(service).iter();
+        splits.filter_map(|key| Some((key, index.splits.get(key)?)))
+    }
+
+    /// Services that claim this cluster address.
+    pub fn claimants(
+        self,
+        ip: IpAddr,
+    ) -> impl Iterator<Item = (&'a ServiceKey, &'a service::Fact)> {
+        let index = self.index;
+        let claimants = index.claimants.of(&ip).iter();
+        claimants.filter_map(|key| Some((key, index.services.get(key)?)))
+    }
+
+    /// Every Service that is there or that a split stands on.
+    pub fn services(self) -> BTreeSet<&'a ServiceKey> {
+        let named = self.index.splits_on.keys();
+        self.index.services.keys().chain(named).collect()
+    }
+}
+
+/// Puts or removes a fact. `Some` with the old one if anything changed by it.
+fn replace<K: Ord + Clone, F: PartialEq>(
+    facts: &mut BTreeMap<K, F>,
+    key: &K,
+    fact: Option<F>,
+) -> Option<Option<F>> {
+    if facts.get(key) == fact.as_ref() {
+        return None;
+    }
+    Some(match fact {
+        Some(fact) => facts.insert(key.clone(), fact),
+        None => facts.remove(key),
+    })
+}
+
+fn subjects<K: Clone + Into<Subject>, F>(
+    facts: &BTreeMap<K, F>,
+    unusable: impl Iterator<Item = Subject>,
+) -> Vec<Subject> {
+    facts
+        .keys()
+        .cloned()
+        .map(Into::into)
+        .chain(unusable)
+        .collect()
+}

@@ -1,0 +1,233 @@
+//! One turn of the wheel: from what changed to a plan.
+//!
+//! [`State`] is the wanted side: what is desired, its image, and where the maps are known to
+//! differ. The caller owns the observed image and moves it by running the plan; then it says how
+//! that went with [`State::finish`]. A plan that is never finished counts as failed as a whole.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+};
+
+use crate::{
+    compile,
+    condition::{self, SplitStatus},
+    desired::{Desired, Service},
+    explain::{self, Explanation},
+    finding::{Finding, Reason},
+    ids::{Capacities, Full},
+    image::{Image, Place},
+    index::Index,
+    key::{Frontend, Kind, ServiceKey, SplitKey, Subject},
+    lower::Lowered,
+    plan::{self, Outcome, Plan},
+};
+
+#[derive(Clone, Debug)]
+pub struct State {
+    desired: Desired,
+    /// What compiling found, by the Service that was compiled.
+    findings: BTreeMap<ServiceKey, Vec<Finding>>,
+    /// Services that found no room. They stay as they were.
+    refused: BTreeMap<ServiceKey, Full>,
+    lowered: Lowered,
+    unsettled: BTreeSet<Place>,
+    /// The next pass looks at everything instead of at what changed.
+    everything: bool,
+}
+
+/// What a pass wants to be done, and how much it looked at.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    pub plan: Plan,
+    /// Services that were compiled.
+    pub compiled: usize,
+    /// Those of them that came out different.
+    pub changed: usize,
+}
+
+impl State {
+    /// For maps that are empty.
+    pub fn new(capacities: Capacities) -> Self {
+        Self::with(Lowered::new(capacities))
+    }
+
+    /// For maps that hold what an earlier process left: Services get their ids back.
+    pub fn restore(capacities: Capacities, observed: &Image) -> Self {
+        Self::with(Lowered::restore(capacities, observed))
+    }
+
+    fn with(lowered: Lowered) -> Self {
+        Self {
+            desired: Desired::default(),
+            findings: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            lowered,
+            unsettled: BTreeSet::new(),
+            everything: true,
+        }
+    }
+
+    /// The next pass compiles every Service and compares every place: after the maps were read
+    /// again.
+    pub fn look_at_everything(&mut self) {
+        self.everything = true;
+    }
+
+    /// `None` as long as an input has not listed: nothing is written before.
+    pub fn pass(&mut self, index: &mut Index, observed: &Image) -> Option<Pass> {
+        index.snapshot()?;
+        let settled = !self.everything && self.unsettled.is_empty();
+        let room = self.lowered.reclaim(observed, settled);
+        let mut services = index.take_dirty();
+        if room {
+            services.extend(self.refused.keys().cloned());
+        }
+        let snapshot = index.snapshot()?;
+        if self.everything {
+            services.extend(snapshot.services().into_iter().cloned());
+            services.extend(self.desired.services.keys().cloned());
+        }
+        let compiled = services.len();
+        let mut changes = Vec::new();
+        for key in services {
+            let result = compile::service(snapshot, &key);
+            if result.findings.is_empty() {
+                self.findings.remove(&key);
+            } else {
+                self.findings.insert(key.clone(), result.findings);
+            }
+            let same = self.desired.services.get(&key) == result.service.as_ref();
+            if !same || self.refused.contains_key(&key) {
+                changes.push((key, result.service));
+            }
+        }
+        let changed = changes.len();
+        self.lower(changes);
+        self.lowered.forget_restored();
+        let plan = self.plan(observed);
+        let steps = plan.steps.iter();
+        self.unsettled = steps.filter_map(|step| step.op.place()).collect();
+        Some(Pass {
+            plan,
+            compiled,
+            changed,
+        })
+    }
+
+    /// How the plan of the last pass went.
+    pub fn finish<E>(&mut self, outcome: &Outcome<E>) {
+        self.unsettled.clone_from(&outcome.unsettled);
+    }
+
+    pub fn desired(&self) -> &Desired {
+        &self.desired
+    }
+
+    /// The whole wanted image.
+    pub fn image(&self) -> &Image {
+        self.lowered.image()
+    }
+
+    /// Where the maps are known to differ from the wanted image.
+    pub fn unsettled(&self) -> &BTreeSet<Place> {
+        &self.unsettled
+    }
+
+    /// What compiling and lowering found. What parsing found is in the index.
+    pub fn findings(&self) -> impl Iterator<Item = Finding> {
+        let refused = self.refused.iter().map(|(key, full)| no_room(key, *full));
+        self.findings.values().flatten().cloned().chain(refused)
+    }
+
+    /// Services that have not become what they should: no room, or a write failed.
+    pub fn lagging(&self) -> BTreeSet<ServiceKey> {
+        let image = self.lowered.image();
+        let ports = self.unsettled.iter().filter_map(|place| match place {
+            Place::Port(id) => Some(*id),
+            Place::Frontend(key) => image.frontends.get(key).map(|frontend| frontend.port),
+            _ => None,
+        });
+        let services = ports.filter_map(|port| self.lowered.service_of(port));
+        services
+            .map(|(key, _)| key)
+            .chain(self.refused.keys())
+            .cloned()
+            .collect()
+    }
+
+    /// What becomes of a connect to this address.
+    pub fn explain(&self, frontend: Frontend) -> Explanation {
+        explain::explain(&self.desired, frontend)
+    }
+
+    /// What would be a split's status. `None` if there is no such split.
+    pub fn split_status(&self, index: &Index, key: &SplitKey) -> Option<SplitStatus> {
+        let subject = Subject::from(key.clone());
+        let mut findings: Vec<&Finding> = index.findings_of(&subject).iter().collect();
+        let Some(fact) = index.splits().get(key) else {
+            return (!findings.is_empty()).then(|| condition::unusable(&findings));
+        };
+        let compiled = self.findings.get(&fact.service);
+        let own = |finding: &&Finding| finding.subject == subject;
+        findings.extend(compiled.into_iter().flatten().filter(own));
+        let service = self.desired.services.get(&fact.service);
+        let refused = self.refused.get(&fact.service);
+        let refused = refused.map(|full| no_room(&fact.service, *full));
+        let lagging = self.lagging().contains(&fact.service);
+        Some(condition::of_split(
+            key,
+            fact,
+            service.map(Arc::as_ref),
+            &findings,
+            refused.as_ref(),
+            lagging,
+        ))
+    }
+
+    /// The splits that have a status.
+    pub fn splits(&self, index: &Index) -> BTreeSet<SplitKey> {
+        let unusable = index.findings().filter_map(|finding| {
+            let Subject { kind, name } = &finding.subject;
+            (*kind == Kind::TrafficSplit).then(|| SplitKey(name.clone()))
+        });
+        index.splits().keys().cloned().chain(unusable).collect()
+    }
+
+    /// What goes comes first, so that it makes room for the frontends of what comes.
+    fn lower(&mut self, changes: Vec<(ServiceKey, Option<Arc<Service>>)>) {
+        let (going, coming): (Vec<_>, Vec<_>) = changes
+            .into_iter()
+            .partition(|(_, service)| service.is_none());
+        for (key, service) in going.into_iter().chain(coming) {
+            match self.lowered.set(&key, service.as_deref()) {
+                Ok(()) => {
+                    self.refused.remove(&key);
+                }
+                Err(full) => {
+                    self.refused.insert(key.clone(), full);
+                }
+            }
+            match service {
+                Some(service) => self.desired.services.insert(key, service),
+                None => self.desired.services.remove(&key),
+            };
+        }
+    }
+
+    fn plan(&mut self, observed: &Image) -> Plan {
+        let mut places = self.lowered.take_touched();
+        if mem::take(&mut self.everything) {
+            return plan::diff(observed, self.lowered.image());
+        }
+        places.append(&mut self.unsettled);
+        plan::between(observed, self.lowered.image(), &places)
+    }
+}
+
+fn no_room(service: &ServiceKey, full: Full) -> Finding {
+    let Full { map, capacity } = full;
+    let detail = format!("the map {map} holds {capacity} entries, and there is no room for it");
+    Finding::new(service.clone(), Reason::CapacityExceeded, detail)
+}
