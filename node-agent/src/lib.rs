@@ -7,6 +7,9 @@ use args::{Args, Verb};
 pub mod args;
 pub mod bpf;
 pub mod features;
+pub mod inputs;
+pub mod maps;
+pub mod node;
 pub mod object;
 pub mod program;
 

@@ -75,8 +75,7 @@ fn resolve(ctx: &SockAddrContext, family: Family) -> Verdict {
     let choice = match choose(&Kernel, port.root()) {
         Ok(choice) => choice,
         Err(refusal) => {
-            // With the loopback way a UDP connect succeeds; its peer must still have the right name.
-            socket::remember(ctx, &key, front.port, port, None);
+            socket::forget(ctx);
             return match refusal {
                 Refusal::Empty => Verdict::Refused,
                 Refusal::Dangling => Verdict::Dangling,
@@ -86,7 +85,7 @@ fn resolve(ctx: &SockAddrContext, family: Family) -> Verdict {
     let Some(backend) = maps::backend(choice.backend) else {
         return Verdict::Dangling;
     };
-    if !socket::remember(ctx, &key, front.port, port, Some(choice)) {
+    if !socket::remember(ctx, &key, front.port, port, choice, backend) {
         return Verdict::NoStorage;
     }
     write(ctx, family, &backend.address, backend.port);

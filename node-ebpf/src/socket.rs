@@ -15,7 +15,7 @@ use aya_ebpf::{
 };
 use sluice_node_abi::{
     keys::FrontendKey,
-    values::{Port, Socket},
+    values::{Backend, Port, Socket},
 };
 
 use crate::{
@@ -33,7 +33,8 @@ pub fn remember(
     front: &FrontendKey,
     port_id: u32,
     port: Port,
-    choice: Option<Choice>,
+    choice: Choice,
+    backend: &Backend,
 ) -> bool {
     // SAFETY: the context's socket is valid while the program runs; see `storage`.
     let Some(state) = (unsafe { storage(socket_of(ctx), BPF_SK_STORAGE_GET_F_CREATE.into()) })
@@ -48,20 +49,11 @@ pub fn remember(
     state.port_generation = port.generation();
     // SAFETY: the helper has no preconditions.
     state.since = unsafe { bpf_ktime_get_boot_ns() };
-    match choice.and_then(|choice| Some((choice, maps::backend(choice.backend)?))) {
-        Some((choice, backend)) => {
-            state.group = choice.group;
-            state.backend = choice.backend;
-            state.backend_generation = backend.generation;
-            state.counted = 1;
-            maps::count_socket(choice.backend, 1);
-        }
-        None => {
-            state.group = 0;
-            state.backend = 0;
-            state.backend_generation = 0;
-        }
-    }
+    state.group = choice.group;
+    state.backend = choice.backend;
+    state.backend_generation = backend.generation;
+    state.counted = 1;
+    maps::count_socket(choice.backend, 1);
     true
 }
 

@@ -1,0 +1,271 @@
+//! A directory of manifests as the whole world, watched.
+//!
+//! A file counts once its writer has closed it, renamed it into place, or removed it, so nobody's
+//! half-written file is read; one that is bad all the same leaves its last good objects in force. A
+//! directory that goes away leaves everything in force until one stands there again.
+
+mod catalog;
+mod documents;
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use notify::{
+    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{AccessKind, AccessMode, CreateKind, ModifyKind},
+};
+use sluice_model::{change::Change, key::Kind};
+use tokio::sync::mpsc;
+
+use catalog::Catalog;
+pub use catalog::Problem;
+
+use super::{News, View};
+
+const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// How often a missing directory is looked for, and a present one compared with what was read: a
+/// network file system sends no events.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    #[error("cannot read the manifests in {path}: {source}")]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("cannot watch {path}: {source}")]
+    Watch {
+        path: PathBuf,
+        source: notify::Error,
+    },
+}
+
+/// The directory and what was read of it.
+pub struct Files {
+    directory: PathBuf,
+    catalog: Catalog,
+    watcher: RecommendedWatcher,
+    events: mpsc::UnboundedReceiver<notify::Result<Event>>,
+    /// Identity of the directory that the watch is on; `None` while there is none.
+    watched: Option<Identity>,
+    missing: Option<Problem>,
+}
+
+/// Device and inode, and nothing else that tells two directories of one name apart.
+type Identity = (u64, u64);
+
+impl Files {
+    /// Starts to watch. A directory that is not there now is a mistake, not a state to wait in.
+    pub fn open(directory: &Path) -> Result<Self, FilesError> {
+        let failed = |source| FilesError::Unreadable {
+            path: directory.into(),
+            source,
+        };
+        fs::read_dir(directory).map_err(failed)?;
+        let directory = std::path::absolute(directory).map_err(failed)?;
+        let failed = |source| FilesError::Watch {
+            path: directory.clone(),
+            source,
+        };
+        let (sender, events) = mpsc::unbounded_channel();
+        let mut watcher = notify::recommended_watcher(move |event| {
+            // Fails only when nobody listens any more.
+            let _ = sender.send(event);
+        })
+        .map_err(failed)?;
+        // The directory's own name is an entry of its parent: that is where a replacement shows.
+        if let Some(parent) = directory.parent() {
+            watcher
+                .watch(parent, RecursiveMode::NonRecursive)
+                .map_err(failed)?;
+        }
+        let mut files = Self {
+            directory,
+            catalog: Catalog::default(),
+            watcher,
+            events,
+            watched: None,
+            missing: None,
+        };
+        files.rescan();
+        Ok(files)
+    }
+
+    /// Everything there is, as the first news.
+    pub fn first(&mut self) -> News {
+        let mut news = self.news();
+        let listed = Kind::ALL.map(|kind| {
+            let of_kind = |change: &Change| match change {
+                Change::Set(object) => {
+                    Some(object.subject()).filter(|subject| subject.kind == kind)
+                }
+                Change::Gone(_) | Change::Relisted(..) => None,
+            };
+            Change::Relisted(kind, news.changes.iter().filter_map(of_kind).collect())
+        });
+        news.changes.extend(listed);
+        news
+    }
+
+    /// Waits for a change of the files and tells it.
+    pub async fn next(&mut self) -> News {
+        loop {
+            let problems = self.problems();
+            match tokio::time::timeout(LOOK_AGAIN, self.events.recv()).await {
+                Ok(Some(event)) => {
+                    let mut touched = Touched::default();
+                    touched.note(event, &self.directory);
+                    while let Ok(event) = self.events.try_recv() {
+                        touched.note(event, &self.directory);
+                    }
+                    self.reread(&touched);
+                }
+                Ok(None) | Err(_) => self.rescan(),
+            }
+            let news = self.news();
+            if !news.changes.is_empty() || news.problems != problems {
+                return news;
+            }
+        }
+    }
+
+    fn news(&mut self) -> News {
+        let changes = self.catalog.changes();
+        let view = if self.catalog.unknown() == 0 {
+            View::Whole
+        } else {
+            View::Partial
+        };
+        News {
+            changes,
+            view,
+            problems: self.problems(),
+        }
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        self.missing
+            .iter()
+            .cloned()
+            .chain(self.catalog.problems())
+            .collect()
+    }
+
+    fn reread(&mut self, touched: &Touched) {
+        if touched.directory || self.identity() != self.watched {
+            self.rescan();
+            return;
+        }
+        for file in &touched.files {
+            match fs::read(file) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.catalog.remove(file),
+                content => self.catalog.read(file, content),
+            }
+        }
+    }
+
+    /// Reads everything anew, and moves the watch to the directory that stands there now.
+    fn rescan(&mut self) {
+        let now = self.identity();
+        if now != self.watched {
+            // The old directory may be gone already; then so is its watch.
+            let _ = self.watcher.unwatch(&self.directory);
+            self.watched = now.filter(|_| {
+                self.watcher
+                    .watch(&self.directory, RecursiveMode::NonRecursive)
+                    .is_ok()
+            });
+        }
+        match manifests(&self.directory) {
+            Ok(present) => {
+                self.missing = None;
+                self.catalog.retain(&present);
+                for file in present {
+                    let content = fs::read(&file);
+                    self.catalog.read(&file, content);
+                }
+            }
+            Err(error) => {
+                let text = format!("cannot be read, what was read before holds: {error}");
+                let file = self.directory.clone();
+                self.missing = Some(Problem {
+                    file,
+                    document: None,
+                    line: None,
+                    text,
+                });
+            }
+        }
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        use std::os::unix::fs::MetadataExt;
+        fs::metadata(&self.directory)
+            .ok()
+            .map(|data| (data.dev(), data.ino()))
+    }
+}
+
+/// What a burst of events is about.
+#[derive(Default)]
+struct Touched {
+    files: BTreeSet<PathBuf>,
+    directory: bool,
+}
+
+impl Touched {
+    fn note(&mut self, event: notify::Result<Event>, directory: &Path) {
+        let Ok(event) = event else {
+            self.directory = true;
+            return;
+        };
+        let complete = match event.kind {
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(_))
+            | EventKind::Remove(_)
+            // A link into place is complete at once; a new file is not until it is closed.
+            | EventKind::Create(CreateKind::Other | CreateKind::Any | CreateKind::Folder) => true,
+            EventKind::Create(CreateKind::File) => event.paths.iter().any(|path| path.is_symlink()),
+            EventKind::Other => event.need_rescan(),
+            EventKind::Any | EventKind::Access(_) | EventKind::Modify(_) => false,
+        };
+        if !complete {
+            return;
+        }
+        self.directory |= event.need_rescan();
+        for path in event.paths {
+            if path == directory || path.parent() == Some(directory) && !is_manifest(&path) {
+                // Another name in the directory may be what links point to.
+                self.directory = true;
+            } else if path.parent() == Some(directory) {
+                self.files.insert(path);
+            }
+        }
+    }
+}
+
+fn manifests(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if is_manifest(&path) && path.is_file() {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// By name; editors' and Kubernetes' own hidden files are none.
+fn is_manifest(path: &Path) -> bool {
+    let hidden = path
+        .file_name()
+        .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    !hidden && ending.is_some_and(|ending| ENDINGS.contains(&ending))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! This machine as the agent finds it: the cgroup root, the BPF file system, and the lock that keeps
+//! two agents apart.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+    sys::statfs::{CGROUP2_SUPER_MAGIC, statfs},
+};
+
+/// What `statfs` says of a BPF file system; libc has no name for it.
+const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error("cannot read {MOUNTS}: {0}")]
+    Mounts(io::Error),
+    #[error(
+        "there is no cgroup v2 tree: mount one (`mount -t cgroup2 none /sys/fs/cgroup/unified`) or name it with --cgroup-root"
+    )]
+    NoCgroups,
+    #[error(
+        "the cgroup tree at {0} is cut off at a cgroup namespace, so programs on its root would see only some of the node's connects: run in the host's cgroup namespace, or name a root with --cgroup-root"
+    )]
+    CgroupNamespace(PathBuf),
+    #[error("{0} is not in a cgroup v2 tree")]
+    NotACgroup(PathBuf),
+    #[error(
+        "{path} is not on a BPF file system ({found}): `mount -t bpf bpf /sys/fs/bpf`, or name another place with --bpffs"
+    )]
+    NoBpfFs { path: PathBuf, found: String },
+    #[error("another agent holds {0}: one agent per node")]
+    Held(PathBuf),
+    #[error("cannot lock {path}: {source}")]
+    Lock { path: PathBuf, source: io::Error },
+}
+
+/// The root of the cgroup v2 tree, given or found.
+pub fn cgroup_root(given: Option<&Path>) -> Result<PathBuf, NodeError> {
+    let root = match given {
+        Some(given) => given.to_path_buf(),
+        None => mounted_root(&fs::read_to_string(MOUNTS).map_err(NodeError::Mounts)?)?,
+    };
+    match statfs(&root) {
+        Ok(found) if found.filesystem_type() == CGROUP2_SUPER_MAGIC => Ok(root),
+        _ => Err(NodeError::NotACgroup(root)),
+    }
+}
+
+/// Makes the folder for the pins and takes the lock on it, which ends with the process.
+pub fn hold(bpffs: &Path) -> Result<Flock<File>, NodeError> {
+    let lacking = |found: String| NodeError::NoBpfFs {
+        path: bpffs.into(),
+        found,
+    };
+    let parent = bpffs
+        .ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("/"));
+    let found = statfs(parent)
+        .map_err(|error| lacking(error.to_string()))?
+        .filesystem_type();
+    if found.0 as i64 != BPF_FS_MAGIC {
+        return Err(lacking(format!(
+            "{} is of type {:#x}",
+            parent.display(),
+            found.0
+        )));
+    }
+    let failed = |source| NodeError::Lock {
+        path: bpffs.into(),
+        source,
+    };
+    fs::create_dir_all(bpffs).map_err(failed)?;
+    let folder = File::open(bpffs).map_err(failed)?;
+    Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => NodeError::Held(bpffs.into()),
+        errno => failed(errno.into()),
+    })
+}
+
+/// Finds the cgroup v2 mount in the text of a mountinfo file.
+fn mounted_root(mounts: &str) -> Result<PathBuf, NodeError> {
+    let mut found = None;
+    for line in mounts.lines() {
+        let Some((mount, file_system)) = line.split_once(" - ") else {
+            continue;
+        };
+        if file_system.split(' ').next() != Some("cgroup2") {
+            continue;
+        }
+        let mut fields = mount.split(' ').skip(3);
+        if let (Some(root), Some(at)) = (fields.next(), fields.next()) {
+            if root == "/" {
+                return Ok(at.into());
+            }
+            found.get_or_insert_with(|| PathBuf::from(at));
+        }
+    }
+    Err(found.map_or(NodeError::NoCgroups, NodeError::CgroupNamespace))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_found_alone_or_beside_version_1() {
+        let unified = "31 24 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw\n";
+        assert_eq!(mounted_root(unified).unwrap(), Path::new("/sys/fs/cgroup"));
+        let hybrid = "30 29 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+                      31 29 0:27 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 none rw\n";
+        assert_eq!(
+            mounted_root(hybrid).unwrap(),
+            Path::new("/sys/fs/cgroup/unified")
+        );
+    }
+
+    #[test]
+    fn a_tree_cut_off_by_a_namespace_is_refused() {
+        let cut = "31 24 0:27 /../.. /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        assert!(matches!(
+            mounted_root(cut),
+            Err(NodeError::CgroupNamespace(_))
+        ));
+        assert!(matches!(mounted_root(""), Err(NodeError::NoCgroups)));
+    }
+}

@@ -1,0 +1,146 @@
+//! A light node with our programs on its cgroup and rows that a test writes itself.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::Result;
+use sluice_node_abi::{
+    keys::{self, FrontendKey},
+    values::{Backend, Frontend, Group, Port, Table, mode},
+};
+use sluice_node_agent::{
+    maps::kernel::Kernel,
+    program::{Pins, Programs, Refusal},
+};
+use sluice_testbed::{fabric::Fabric, node::Node};
+use zerocopy::IntoBytes;
+
+/// Where the tests' frontends are. Outside of every address that a testbed gives out.
+pub(crate) const SERVICE_V4: &str = "198.18.0.1";
+pub(crate) const SERVICE_V6: &str = "fd5e:1::1";
+
+pub(crate) struct Bed {
+    pub(crate) node: Node,
+    pub(crate) pins: Pins,
+    pub(crate) programs: Programs,
+    pub(crate) maps: Kernel,
+    pub(crate) fabric: Fabric,
+    ids: u32,
+    slots: u32,
+}
+
+impl Bed {
+    pub(crate) fn start(refusal: Refusal) -> Result<Self> {
+        let fabric = Fabric::start()?;
+        let node = fabric.node("node-1")?;
+        let pins = Pins::new(node.bpffs());
+        let programs = Programs::load(&pins, refusal)?;
+        programs.attach(node.cgroup().path())?;
+        let maps = Kernel::open(&pins)?;
+        Ok(Self {
+            node,
+            pins,
+            programs,
+            maps,
+            fabric,
+            ids: 0,
+            slots: 0,
+        })
+    }
+
+    /// An id that no map has in use yet.
+    pub(crate) fn id(&mut self) -> u32 {
+        self.ids += 1;
+        self.ids
+    }
+
+    pub(crate) fn slots(&mut self, content: &[u32]) -> Result<(u32, u32)> {
+        let offset = self.slots;
+        for (index, value) in (offset..).zip(content) {
+            self.maps.slots.write(index, *value)?;
+        }
+        self.slots += content.len() as u32;
+        Ok((offset, content.len() as u32))
+    }
+
+    /// A group that walks these backends round and round.
+    pub(crate) fn group(&mut self, backends: &[SocketAddr], protocol: u8) -> Result<u32> {
+        let mut ids = Vec::new();
+        for backend in backends {
+            let id = self.id();
+            self.maps.backends.write(
+                id,
+                Backend {
+                    address: keys::address(backend.ip()),
+                    port: backend.port().to_be_bytes(),
+                    protocol,
+                    reserved: 0,
+                    generation: id,
+                },
+            )?;
+            ids.push(id);
+        }
+        let (offset, length) = self.slots(&ids)?;
+        let id = self.id();
+        self.maps.groups.write(
+            id,
+            Group {
+                mode: mode::SEQUENCE,
+                offset,
+                length,
+                counter: id,
+            },
+        )?;
+        Ok(id)
+    }
+
+    pub(crate) fn table(&mut self, mode: u32, groups: &[u32]) -> Result<u32> {
+        let (offset, length) = self.slots(groups)?;
+        let id = self.id();
+        self.maps.tables.write(
+            id,
+            Table {
+                mode,
+                offset,
+                length,
+                counter: id,
+                next: 0,
+            },
+        )?;
+        Ok(id)
+    }
+
+    /// A port that answers at this address with this table.
+    pub(crate) fn frontend(&mut self, at: SocketAddr, protocol: u8, table: u32) -> Result<u32> {
+        let id = self.id();
+        self.maps.ports.swap(id, Port::new(table, id))?;
+        let key = FrontendKey {
+            address: keys::address(at.ip()),
+            port: at.port().to_be_bytes(),
+            protocol,
+            scope: keys::SCOPE_ANY,
+        };
+        let value = Frontend { port: id };
+        self.maps.frontends.insert(
+            <[u8; 20]>::try_from(key.as_bytes())?,
+            <[u8; 4]>::try_from(value.as_bytes())?,
+            0,
+        )?;
+        Ok(id)
+    }
+
+    /// A plain Service: one address, these backends.
+    pub(crate) fn service(
+        &mut self,
+        at: SocketAddr,
+        protocol: u8,
+        backends: &[SocketAddr],
+    ) -> Result<u32> {
+        let group = self.group(backends, protocol)?;
+        let table = self.table(mode::SEQUENCE, &[group])?;
+        self.frontend(at, protocol, table)
+    }
+}
+
+pub(crate) fn at(ip: &str, port: u16) -> Result<SocketAddr> {
+    Ok(SocketAddr::new(ip.parse::<IpAddr>()?, port))
+}

@@ -1,0 +1,45 @@
+//! The kernel programs on real sockets in a private cgroup: this machine's kernel, or one in qemu.
+
+use std::process::ExitCode;
+
+use sluice_node_agent::object;
+use sluice_testbed::{
+    requirements::Missing,
+    tier::{self, Tier, test},
+};
+
+mod bed;
+mod choices;
+mod instructions;
+mod refusal;
+mod sockets;
+
+fn main() -> ExitCode {
+    use choices::*;
+    use instructions::*;
+    use refusal::*;
+    use sockets::*;
+    sluice_testbed::entry();
+    let compiled = || {
+        object::bytes()
+            .map(drop)
+            .map_err(|missing| Missing(missing.to_string()))
+    };
+    tier::main_if(
+        Tier::Kernel,
+        Tier::Kernel.check().and_then(|()| compiled()),
+        vec![
+            test!(every_counter_of_a_choice_is_a_fetching_add),
+            test!(a_light_pods_connect_is_rewritten),
+            test!(only_the_cgroup_below_the_link_is_touched),
+            test!(programs_go_on_without_their_loader_and_are_replaced_in_place),
+            test!(a_socket_program_sees_the_service_where_it_would_see_the_backend),
+            test!(a_socket_that_connects_elsewhere_forgets_the_service),
+            test!(open_sockets_are_counted_until_they_close),
+            test!(no_backend_is_connection_refused_at_once),
+            test!(no_backend_is_connection_refused_by_way_of_loopback),
+            test!(a_schedule_is_kept_by_parallel_connects),
+            test!(a_swap_of_a_port_is_seen_whole_by_every_connect),
+        ],
+    )
+}
