@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod cgroup;
 pub mod errno;
 pub mod fabric;
+mod guest;
 pub mod link;
 pub mod load;
 pub mod mount;
@@ -32,7 +33,11 @@ pub use run::Run;
 /// The first thing in the `main` of every program that uses the testbed: pods are that program, executed again.
 pub fn entry() {
     let mut args = env::args_os().skip(1);
-    if args.next().as_deref() == Some(OsStr::new(pod::ROLE)) {
+    let role = args.next();
+    if role.as_deref() == Some(OsStr::new(pod::ROLE)) {
         pod::become_pod(&args.next().unwrap_or_default());
+    }
+    if role.as_deref() == Some(OsStr::new(guest::ROLE)) {
+        guest::become_guest();
     }
 }
