@@ -10,6 +10,7 @@ use nix::errno::Errno;
 
 const BPF_MAP_CREATE: i32 = 0;
 const BPF_MAP_LOOKUP_ELEM: i32 = 1;
+const BPF_OBJ_PIN: i32 = 6;
 const BPF_OBJ_GET: i32 = 7;
 const BPF_OBJ_GET_INFO_BY_FD: i32 = 15;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
@@ -60,14 +61,29 @@ struct MapInfo {
 
 /// Whether this process may use BPF at all.
 pub fn probe() -> Result<(), Errno> {
+    create_array().map(drop)
+}
+
+/// Pins a new map at `path`, which is in a BPF file system: something that outlives its maker.
+pub fn pin_array(path: &Path) -> Result<(), Errno> {
+    let map = create_array()?;
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    let mut object = Object {
+        path: path.as_ptr() as u64,
+        fd: map.as_raw_fd().cast_unsigned(),
+        flags: 0,
+    };
+    call(BPF_OBJ_PIN, &mut object).map(drop)
+}
+
+fn create_array() -> Result<OwnedFd, Errno> {
     let mut create = Create {
         map_type: BPF_MAP_TYPE_ARRAY,
         key_size: 4,
         value_size: 8,
         max_entries: 1,
     };
-    owned(call(BPF_MAP_CREATE, &mut create)?);
-    Ok(())
+    Ok(owned(call(BPF_MAP_CREATE, &mut create)?))
 }
 
 /// What the socket storage map pinned at `pin` holds for `socket`; ENOENT when it holds nothing.

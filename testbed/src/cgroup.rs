@@ -27,6 +27,7 @@ impl Cgroup {
     pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         fs::create_dir_all(&path)
+            .and_then(|()| inherit_cpuset(&path))
             .with_context(|| format!("making the cgroup {}", path.display()))?;
         Ok(Self { path })
     }
@@ -96,6 +97,23 @@ pub fn processes(tree: &Path) -> Result<BTreeSet<i32>> {
         found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
     }
     Ok(found)
+}
+
+/// A cpuset of version 1 starts with no processor and no memory, and takes no process until it has both.
+fn inherit_cpuset(path: &Path) -> io::Result<()> {
+    if path.join("cgroup.controllers").exists() {
+        return Ok(());
+    }
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let own = path.join(file);
+        let Some(parent) = path.parent().map(|parent| parent.join(file)) else {
+            return Ok(());
+        };
+        if own.exists() && fs::read_to_string(&own)?.trim().is_empty() {
+            fs::write(own, fs::read_to_string(parent)?.trim())?;
+        }
+    }
+    Ok(())
 }
 
 fn kill_all(tree: &Path) -> Result<()> {

@@ -146,6 +146,11 @@ impl Fabric {
         })
         .with_context(|| format!("setting up the link of node {}", member.number))?;
 
+        node.links(|links| links.await_carrier(UPLINK))?;
+        self.netns.links(|links| {
+            links.await_carrier(&port)?;
+            links.await_carrier(BRIDGE)
+        })?;
         route_to_pods(&self.netns, BRIDGE, member)?;
         for other in members.iter() {
             route_to_pods(&other.netns, UPLINK, member)?;

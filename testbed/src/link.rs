@@ -3,11 +3,13 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, ensure};
 use futures_util::TryStreamExt as _;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
-use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, State};
 use rtnetlink::packet_route::route::RouteScope;
 use rtnetlink::{
     Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
@@ -16,6 +18,9 @@ use rtnetlink::{
 use tokio::runtime::{Builder, Runtime};
 
 use crate::netns::Inside;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A netlink connection to the namespace in which the thread was that made it.
 pub struct Links {
@@ -59,6 +64,24 @@ impl Links {
     pub fn up(&self, name: &str) -> Result<()> {
         let change = LinkUnspec::new_with_index(self.index(name)?).up();
         self.set(change, || format!("setting {name} up"))
+    }
+
+    /// Waits until a link that is up carries packets.
+    ///
+    /// The kernel tells a link of its peer's coming later, by a worker; what is sent before that is dropped, and a
+    /// first connect would wait a second for its next try.
+    pub fn await_carrier(&self, name: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let carries =
+            |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::OperState(State::Up));
+        while !self.find(name)?.attributes.iter().any(carries) {
+            ensure!(
+                Instant::now() < deadline,
+                "{name} has no carrier after {PATIENCE:?}"
+            );
+            thread::sleep(PAUSE);
+        }
+        Ok(())
     }
 
     pub fn down(&self, name: &str) -> Result<()> {
@@ -141,15 +164,15 @@ impl Links {
     }
 
     fn index(&self, name: &str) -> Result<u32> {
-        let mut found = self
-            .handle
-            .link()
-            .get()
-            .match_name(name.to_owned())
-            .execute();
-        let link = self.wait(found.try_next(), || format!("looking for the link {name}"))?;
-        link.map(|link| link.header.index)
-            .ok_or_else(|| anyhow!("there is no link {name}"))
+        Ok(self.find(name)?.header.index)
+    }
+
+    fn find(&self, name: &str) -> Result<LinkMessage> {
+        let request = self.handle.link().get().match_name(name.to_owned());
+        let link = self.wait(request.execute().try_next(), || {
+            format!("looking for the link {name}")
+        })?;
+        link.with_context(|| format!("there is no link {name}"))
     }
 
     fn set(

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -113,6 +114,23 @@ impl Target {
     }
 }
 
+impl FromStr for Target {
+    type Err = String;
+
+    /// Reads `ADDRESS:PORT`, `tcp/ADDRESS:PORT` or `udp/ADDRESS:PORT`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (transport, address) = match text.split_once('/') {
+            None | Some(("tcp", _)) => (Transport::Tcp, text.trim_start_matches("tcp/")),
+            Some(("udp", address)) => (Transport::Udp, address),
+            Some((other, _)) => return Err(format!("{other:?} is neither tcp nor udp")),
+        };
+        let address = address.parse().map_err(|_| {
+            format!("{address:?} is no address with a port, such as 10.0.0.1:80 or [fd00::1]:80")
+        })?;
+        Ok(Self { address, transport })
+    }
+}
+
 impl From<SocketAddr> for Target {
     fn from(address: SocketAddr) -> Self {
         Self::tcp(address)
@@ -172,6 +190,11 @@ impl Load {
     pub fn storage(mut self, pin: impl AsRef<Path>) -> Self {
         self.storage = Some(pin.as_ref().to_owned());
         self
+    }
+
+    /// Runs it in this process.
+    pub fn run(self) -> Report {
+        worker::Course::new(self).run()
     }
 }
 
@@ -244,7 +267,7 @@ impl Report {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.transport, self.address)
+        write!(f, "{}/{}", self.transport, self.address)
     }
 }
 
@@ -265,21 +288,35 @@ impl fmt::Display for Report {
         let (tries, failed) = (self.tries, self.failures.len());
         write!(
             f,
-            "{tries} tries in {:.3} s, {failed} failed;",
+            "{tries} tries in {:.3} s, {failed} failed",
             self.elapsed.as_secs_f64()
         )?;
         for (name, count) in &self.names {
-            write!(f, " {name} {count}")?;
+            write!(f, ", {name} {count}")?;
         }
-        write!(
-            f,
-            "; connect p50 {:?} p99 {:?}",
-            self.connects.quantile(0.5),
-            self.connects.quantile(0.99)
-        )?;
+        if self.connects.count() > 0 {
+            let [middle, high] = [0.5, 0.99].map(|share| self.connects.quantile(share));
+            write!(f, "; connect p50 {middle:?} p99 {high:?}")?;
+        }
         for failure in self.failures.iter().take(10) {
             write!(f, "\n  {failure}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read_as_they_are_written() {
+        for text in ["tcp/10.0.0.1:80", "udp/[fd00::1]:53"] {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+        }
+        assert_eq!("10.0.0.1:80".parse(), Ok(Target::tcp(([10, 0, 0, 1], 80))));
+        for text in ["10.0.0.1", "sctp/10.0.0.1:80", "udp/", ""] {
+            assert!(text.parse::<Target>().is_err(), "{text}");
+        }
     }
 }

@@ -228,8 +228,10 @@ fn join(
         links.up(LINK)?;
         links.route(gateway4, 32, LINK, None)?;
         links.route(Ipv4Addr::UNSPECIFIED, 0, LINK, Some(gateway4.into()))?;
-        links.route(Ipv6Addr::UNSPECIFIED, 0, LINK, Some(GATEWAY6.into()))
-    })
+        links.route(Ipv6Addr::UNSPECIFIED, 0, LINK, Some(GATEWAY6.into()))?;
+        links.await_carrier(LINK)
+    })?;
+    node.netns().links(|links| links.await_carrier(link))
 }
 
 impl Pod {

@@ -112,7 +112,9 @@ impl Run {
     /// Sweeps what killed runs left, and starts a new one.
     pub fn start() -> Result<Self> {
         let host = Host::find()?;
-        sweep()?;
+        if let Err(error) = sweep() {
+            eprintln!("{error:#}");
+        }
         let (id, lock) = claim()?;
         let folder = id.folder();
         for part in ["netns", "logs"] {

@@ -114,7 +114,7 @@ impl Course {
             return None;
         }
         let due = self.load.rate.map_or(Duration::ZERO, |rate| {
-            Duration::from_secs_f64(turn as f64 / rate)
+            Duration::try_from_secs_f64(turn as f64 / rate).unwrap_or(Duration::MAX)
         });
         loop {
             let now = self.started.elapsed();

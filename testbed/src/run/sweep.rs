@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{LOCK, RUNS, RunId};
@@ -25,16 +25,21 @@ const COMMON_LOCK: &str = ".lock";
 const GRACE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Removes all runs whose owner is dead; returns their ids.
+/// Removes all runs whose owner is dead; returns their ids. One that cannot be removed does not keep the others.
 pub fn sweep() -> Result<Vec<RunId>> {
     let host = Host::find()?;
     let mut swept = Vec::new();
+    let mut failures = Vec::new();
     for id in ids()? {
-        if let Some(_lock) = lock_of_dead(id)? {
-            remove(id, &host).with_context(|| format!("sweeping run {id}"))?;
-            swept.push(id);
+        let Some(_lock) = lock_of_dead(id)? else {
+            continue;
+        };
+        match remove(id, &host) {
+            Ok(()) => swept.push(id),
+            Err(error) => failures.push(format!("run {id} was not swept: {error:#}")),
         }
     }
+    ensure!(failures.is_empty(), "{}", failures.join("; "));
     Ok(swept)
 }
 
