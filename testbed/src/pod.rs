@@ -4,27 +4,28 @@
 //! The process is this very program, executed again (see [`crate::entry`]); orders and answers are lines of JSON on
 //! its standard input and output. It ends when the input does, so it cannot outlive its owner.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
 
 use self::channel::Channel;
+use self::network::Network;
 use self::order::{Task, Told};
 use crate::cgroup::Cgroup;
 use crate::errno::Code;
-use crate::link::Links;
 use crate::load::{Answer, Load, Report, Target};
-use crate::netns::{Inside, Netns};
+use crate::netns::Inside;
 use crate::node::Node;
 use crate::process::Process;
 use crate::program::{Step, StepResult};
-use crate::serve::{Behaviour, Service};
+use crate::serve::{Behaviour, Naming, Service};
 
 pub use place::{Driver, Qos};
 
 mod channel;
 mod inside;
+mod network;
 mod order;
 mod place;
 
@@ -32,24 +33,15 @@ pub(crate) use inside::become_pod;
 
 pub(crate) const ROLE: &str = "sluice-testbed-pod";
 
-const LINK: &str = "eth0";
-/// The node's end of every pod's link.
-const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-
 /// A pod to be started; by default in a network of its own, burstable, with the cgroupfs driver's paths.
 #[derive(Debug)]
 pub struct Builder {
     node: Node,
     service: Service,
     uid: String,
-    network: Network,
+    /// How many addresses of each family in a network of its own; none for the node's network.
+    network: Option<u8>,
     place: Place,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Network {
-    Own,
-    OfTheNode,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,10 +55,9 @@ enum Place {
 pub struct Pod {
     name: String,
     uid: String,
-    addresses: (Ipv4Addr, Ipv6Addr),
+    network: Network,
     channel: Channel,
     process: Process,
-    own: Option<Netns>,
     tree: Cgroup,
     container: Cgroup,
     node: Node,
@@ -85,7 +76,7 @@ impl Builder {
             node: node.clone(),
             service: Service::new(name),
             uid: place::new_uid(),
-            network: Network::Own,
+            network: Some(1),
             place: Place::Pod(Driver::Cgroupfs, Qos::Burstable),
         }
     }
@@ -113,9 +104,21 @@ impl Builder {
         self
     }
 
+    /// Has so many addresses of each family, where one is the default; a cheap way to many backends.
+    pub fn addresses(mut self, count: u8) -> Self {
+        self.network = Some(count);
+        self
+    }
+
+    /// Answers with the address and port that was reached as its name, such as `10.244.1.2:80`.
+    pub fn named_by_address(mut self) -> Self {
+        self.service.naming = Naming::ByAddress;
+        self
+    }
+
     /// Uses the node's network.
     pub fn host_network(mut self) -> Self {
-        self.network = Network::OfTheNode;
+        self.network = None;
         self
     }
 
@@ -143,9 +146,12 @@ impl Builder {
             Place::Pod(driver, qos) => place::pod(self.node.cgroup(), &self.uid, driver, qos)?,
             Place::Host => place::host(self.node.cgroup(), &self.service.name)?,
         };
-        let (own, addresses) = self.network()?;
+        let network = match self.network {
+            Some(count) => Network::own(&self.node, count)?,
+            None => Network::of_the_node(&self.node),
+        };
+        self.service.addresses = network.listening();
         let log = self.node.log_name(&self.service.name);
-        let netns: &Inside = own.as_ref().map_or(self.node.netns(), |own| own);
         let mut process = self
             .node
             .run()
@@ -153,85 +159,24 @@ impl Builder {
             .arg(ROLE)
             .arg(serde_json::to_string(&self.service)?)
             .cgroup(&container)
-            .netns(netns)?
+            .netns(network.netns(&self.node))?
             .piped()
             .spawn()?;
         let pipes = process.pipes().context("the process has no pipes")?;
         let channel = Channel::open(pipes).with_context(|| process.output().unwrap_or_default())?;
-        let (name, uid, node) = (
-            self.service.name.clone(),
-            self.uid.clone(),
-            self.node.clone(),
-        );
+        let (name, uid) = (self.service.name.clone(), self.uid.clone());
+        let node = self.node.clone();
         Ok(Pod {
             name,
             uid,
-            addresses,
+            network,
             channel,
             process,
-            own,
             tree,
             container,
             node,
         })
     }
-
-    fn network(&mut self) -> Result<(Option<Netns>, (Ipv4Addr, Ipv6Addr))> {
-        let member = self.node.member();
-        if self.network == Network::OfTheNode {
-            let addresses = (member.address4(), member.address6());
-            let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-            self.service.addresses = vec![addresses.0.into(), addresses.1.into()];
-            self.service.addresses.extend(loopback);
-            return Ok((None, addresses));
-        }
-        let number = self.node.next_pod()?;
-        let [a, b, c, _] = member.pods4().octets();
-        let address4 = Ipv4Addr::new(a, b, c, number);
-        let address6 = Ipv6Addr::from_bits(member.pods6().to_bits() | u128::from(number));
-        let own = self
-            .node
-            .run()
-            .netns(&format!("{}-{number}", self.node.name()))?;
-        join(
-            &self.node,
-            &own,
-            &format!("pod{number}"),
-            address4,
-            address6,
-        )?;
-        Ok((Some(own), (address4, address6)))
-    }
-}
-
-/// Joins a pod's namespace to its node's by a pair of links and routes to single addresses, without a bridge.
-fn join(
-    node: &Node,
-    pod: &Netns,
-    link: &str,
-    address4: Ipv4Addr,
-    address6: Ipv6Addr,
-) -> Result<()> {
-    let [a, b, c, _] = address4.octets();
-    let gateway4 = Ipv4Addr::new(a, b, c, 1);
-    node.netns().links(|links: &Links| {
-        links.veth(link, LINK, pod)?;
-        links.address(link, gateway4, 32)?;
-        links.address(link, GATEWAY6, 64)?;
-        links.up(link)?;
-        links.route(address4, 32, link, None)?;
-        links.route(address6, 128, link, None)
-    })?;
-    pod.links(|links: &Links| {
-        links.address(LINK, address4, 32)?;
-        links.address(LINK, address6, 128)?;
-        links.up(LINK)?;
-        links.route(gateway4, 32, LINK, None)?;
-        links.route(Ipv4Addr::UNSPECIFIED, 0, LINK, Some(gateway4.into()))?;
-        links.route(Ipv6Addr::UNSPECIFIED, 0, LINK, Some(GATEWAY6.into()))?;
-        links.await_carrier(LINK)
-    })?;
-    node.netns().links(|links| links.await_carrier(link))
 }
 
 impl Pod {
@@ -248,11 +193,11 @@ impl Pod {
     }
 
     pub fn address4(&self) -> Ipv4Addr {
-        self.addresses.0
+        self.network.first().0
     }
 
     pub fn address6(&self) -> Ipv6Addr {
-        self.addresses.1
+        self.network.first().1
     }
 
     /// Both addresses with this port.
@@ -263,8 +208,13 @@ impl Pod {
         ]
     }
 
+    /// All its addresses, a pair for each that was wished for.
+    pub fn addresses(&self) -> &[(Ipv4Addr, Ipv6Addr)] {
+        self.network.addresses()
+    }
+
     pub fn netns(&self) -> &Inside {
-        self.own.as_ref().map_or(self.node.netns(), |own| own)
+        self.network.netns(&self.node)
     }
 
     /// The cgroup of its one container, where its process is.

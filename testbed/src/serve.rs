@@ -5,7 +5,7 @@
 //! line, readiness, and take the commands. Nothing here needs root.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::{Arc, mpsc as sync};
 use std::thread;
@@ -27,12 +27,22 @@ mod ports;
 pub struct Service {
     pub name: String,
     pub version: String,
+    pub naming: Naming,
     /// Where to listen; `::` stands for all addresses of both families. A process that has several addresses names
     /// them, so that a datagram's answer comes from the address it was sent to.
     pub addresses: Vec<IpAddr>,
     /// Echo ports, TCP and UDP.
     pub ports: Vec<u16>,
     pub http_ports: Vec<u16>,
+}
+
+/// What the echo ports give as the name of who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Naming {
+    #[default]
+    Own,
+    /// The address and port that was reached: one process stands for many backends.
+    ByAddress,
 }
 
 /// What the echo ports do with a new connection or a datagram. Connections that are being served go on.
@@ -77,6 +87,7 @@ impl Service {
         Self {
             name: name.into(),
             version: "-".to_owned(),
+            naming: Naming::Own,
             addresses: vec![Ipv6Addr::UNSPECIFIED.into()],
             ports: Vec::new(),
             http_ports: Vec::new(),
@@ -86,6 +97,14 @@ impl Service {
     /// The line that says who answers.
     pub fn greeting(&self) -> String {
         format!("{} {}\n", self.name, self.version)
+    }
+
+    /// The line that says who answers on the echo port there.
+    fn greeting_at(&self, address: SocketAddr) -> String {
+        match self.naming {
+            Naming::Own => self.greeting(),
+            Naming::ByAddress => format!("{address} {}\n", self.version),
+        }
     }
 }
 

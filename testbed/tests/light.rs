@@ -18,6 +18,8 @@ use sluice_testbed::tier::{self, Tier, test};
 use sluice_testbed::{Errno, Run};
 
 const PORT: u16 = 80;
+const PATIENT: Duration = Duration::from_secs(10);
+const IMPATIENT: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     tier::main(
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         vec![
             test!(pods_reach_each_other_on_one_node_and_across_nodes),
             test!(pods_on_the_network_of_their_node_answer_from_where_they_were_asked),
+            test!(a_pod_with_many_addresses_stands_for_many_backends),
             test!(a_pod_lies_where_kubelet_puts_it),
             test!(a_pod_fails_on_command),
             test!(a_program_of_socket_calls_shows_what_an_application_sees),
@@ -68,6 +71,28 @@ fn pods_on_the_network_of_their_node_answer_from_where_they_were_asked() -> Resu
             for address in server.at(port) {
                 ensure!(client.connect(Target::tcp(address))?.name == server.name());
                 ensure!(client.connect(Target::udp(address))?.name == server.name());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn a_pod_with_many_addresses_stands_for_many_backends() -> Result<()> {
+    let fabric = Fabric::start()?;
+    let (one, two) = (fabric.node("node-1")?, fabric.node("node-2")?);
+    let backends = one
+        .pod("backends")
+        .addresses(20)
+        .port(PORT)
+        .port(PORT + 1)
+        .named_by_address()
+        .start()?;
+    let client = two.pod("client").start()?;
+    ensure!(backends.addresses().len() == 20);
+    for (v4, v6) in backends.addresses() {
+        for address in [SocketAddr::from((*v4, PORT)), (*v6, PORT + 1).into()] {
+            for target in [Target::tcp(address), Target::udp(address)] {
+                ensure!(client.connect(target)?.name == address.to_string());
             }
         }
     }
@@ -118,7 +143,6 @@ fn a_pod_fails_on_command() -> Result<()> {
     let node = fabric.node("node-1")?;
     let server = node.pod("server").port(PORT).http_port(8080).start()?;
     let client = node.pod("client").start()?;
-    let impatient = Duration::from_millis(100);
     for (behaviour, tcp, udp) in [
         (Behaviour::Refuse, Errno::ECONNREFUSED, Errno::ECONNREFUSED),
         (Behaviour::Reset, Errno::ECONNRESET, Errno::ECONNREFUSED),
@@ -133,7 +157,13 @@ fn a_pod_fails_on_command() -> Result<()> {
         server.behave(behaviour)?;
         for address in server.at(PORT) {
             for (target, errno) in [(Target::tcp(address), tcp), (Target::udp(address), udp)] {
-                let report = client.load(&Load::on([target]).patience(impatient))?;
+                // What is to fail at once has time, what is to hang is not waited for.
+                let patience = if errno == Errno::ETIMEDOUT {
+                    IMPATIENT
+                } else {
+                    PATIENT
+                };
+                let report = client.load(&Load::on([target]).patience(patience))?;
                 let [failure] = &report.failures[..] else {
                     bail!("{behaviour}: {report}")
                 };

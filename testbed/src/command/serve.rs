@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::gethostname;
-use sluice_testbed::serve::{Behaviour, Server, Service};
+use sluice_testbed::serve::{Behaviour, Naming, Server, Service};
 
 /// Serve: answer every connection and datagram with who answers, and fail on command.
 ///
@@ -61,13 +61,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             .into_string()
             .map_err(|_| io::Error::other("the host's name is no text"))?,
     };
-    let server = Server::start(Service {
-        name: name.clone(),
-        version,
-        addresses,
-        ports,
-        http_ports,
-    })?;
+    let naming = Naming::Own;
+    let service = Service { name: name.clone(), version, naming, addresses, ports, http_ports };
+    let server = Server::start(service)?;
     server.behave(behaviour)?;
     server.set_ready(!unready)?;
     eprintln!("{name} serves");

@@ -81,7 +81,7 @@ impl Ports {
             self.tcp.push(Arc::clone(&listener));
             self.accepting.spawn(accept(
                 listener,
-                self.service.greeting().into(),
+                self.service.greeting_at(address).into(),
                 self.state.clone(),
             ));
         }
@@ -93,8 +93,11 @@ impl Ports {
             let socket = bind(address).with_context(|| format!("listening on UDP {address}"))?;
             let socket = Arc::new(socket);
             self.udp.push(Arc::clone(&socket));
-            self.receiving
-                .spawn(receive(socket, self.service.greeting(), self.state.clone()));
+            self.receiving.spawn(receive(
+                socket,
+                self.service.greeting_at(address),
+                self.state.clone(),
+            ));
         }
         Ok(())
     }
