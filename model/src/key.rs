@@ -284,6 +284,15 @@ pub struct Frontend {
 }
 
 impl Frontend {
+    /// `None` for a key that no frontend of ours has.
+    pub fn of_key(key: &keys::FrontendKey) -> Option<Self> {
+        Some(Self {
+            ip: keys::ip(key.address),
+            port: Port::new(u16::from_be_bytes(key.port))?,
+            protocol: Protocol::from_number(key.protocol)?,
+        })
+    }
+
     pub fn key(self) -> keys::FrontendKey {
         keys::FrontendKey {
             address: keys::address(self.ip),

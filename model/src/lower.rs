@@ -255,6 +255,9 @@ impl Lowered {
     }
 
     /// Finds the port's id and its table, which may be the ones it has.
+    ///
+    /// A port that an address is about to leave is not switched but replaced: else that address
+    /// would for a moment show what the others are to show.
     fn stage_port(
         &mut self,
         live: &mut Live,
@@ -262,37 +265,42 @@ impl Lowered {
         mode: u32,
         slots: &[u32],
     ) -> Result<Word, Full> {
+        let mut counter = None;
         if let Some(old) = old {
-            live.id = old.id;
             let table = self.image.tables.get(old.root);
             if table.mode == mode && self.image.table_slots(table).eq(slots.iter().copied()) {
+                live.id = old.id;
                 live.root = old.root;
                 return Ok(Word::Keep);
             }
+            if old.frontends.iter().all(|key| live.frontends.contains(key)) {
+                live.id = old.id;
+            }
             let same_schedule = live.schedule.is_some() && live.schedule == old.schedule;
-            let counter = same_schedule.then_some(table.counter);
-            live.root = self.new_table(mode, slots, counter)?;
-            return Ok(Word::Switch);
-        }
-        let restored = self.restored.as_mut();
-        let known = restored.and_then(|restored| {
-            let (id, word) = restored.adopt_port(&live.frontends)?;
-            Some((id, word, restored.adopt_table(word.root(), mode, slots)))
-        });
-        if let Some((id, word, table)) = known {
-            live.id = id;
-            if let Some(table) = table {
+            counter = same_schedule.then_some(table.counter);
+        } else if let Some(restored) = &mut self.restored
+            && let Some((id, word)) = restored.adopt_port(&live.frontends)
+        {
+            if let Some(table) = restored.adopt_table(word.root(), mode, slots) {
+                live.id = id;
                 live.root = word.root();
                 self.adopt_table(live.root, table, slots);
                 return Ok(Word::Adopt(word));
             }
-        } else {
+            if restored.is_led_to_only_by(id, &live.frontends) {
+                live.id = id;
+            }
+        }
+        let fresh = live.id == 0;
+        if fresh {
             live.id = self.ids.take(Map::Ports, 1)?;
         }
-        match self.new_table(mode, slots, None) {
+        match self.new_table(mode, slots, counter) {
             Ok(root) => live.root = root,
             Err(full) => {
-                self.ids.free(Freed::Port(live.id));
+                if fresh {
+                    self.ids.free(Freed::Port(live.id));
+                }
                 return Err(full);
             }
         }

@@ -38,6 +38,8 @@ pub struct Odds {
     pub classes: BTreeMap<BTreeSet<Backend>, Class>,
     /// The sum of all parts.
     pub whole: u64,
+    /// The greatest common divisor of the versions' weights.
+    pub unit: u64,
 }
 
 /// One class of outcomes: versions with the same backends cannot be told apart.
@@ -73,6 +75,7 @@ fn odds_of(port: &Port) -> Odds {
         selection: port.selection,
         classes: BTreeMap::new(),
         whole: 0,
+        unit: 0,
     };
     for version in port.versions.iter().filter(counts) {
         odds.add(
@@ -115,6 +118,7 @@ pub fn by_image(image: &Image, frontend: Frontend) -> Result<Answer, Dangling> {
         selection,
         classes: BTreeMap::new(),
         whole: 0,
+        unit: 0,
     };
     for (group, part) in slots {
         let backends = if group == 0 {
@@ -168,6 +172,7 @@ impl Odds {
         class.part += part;
         class.versions += 1;
         self.whole += part;
+        self.unit = gcd(self.unit, part);
     }
 
     fn check(&self, found: &Self) -> Result<(), String> {
@@ -178,13 +183,16 @@ impl Odds {
         if self.classes.len() > 1 && self.selection != found.selection {
             return Err(format!("wanted {self}, found {found}"));
         }
-        let exact = self.reduced_sum() <= GRAIN;
         let versions: u64 = self.classes.values().map(|class| class.versions).sum();
         for (backends, wanted) in &self.classes {
             let found = found.classes[backends].part * self.whole * GRAIN / found.whole;
             let wanted = wanted.part * GRAIN;
             let apart = found.abs_diff(wanted);
-            let allowed = if exact { 0 } else { versions * self.whole };
+            let allowed = if self.is_exact() {
+                0
+            } else {
+                versions * self.whole
+            };
             if apart > allowed {
                 return Err(format!(
                     "{backends:?}: wanted {wanted} of {}, found {found}",
@@ -221,10 +229,11 @@ impl Odds {
         if self.selection == Selection::Random || distinct > all.len() {
             return Ok(());
         }
-        let rounding = if self.reduced_sum() <= GRAIN {
+        let versions: u64 = self.classes.values().map(|class| class.versions).sum();
+        let rounding = if self.is_exact() {
             0
         } else {
-            total * self.classes.len() as u64 * self.whole / GRAIN
+            total * versions * self.whole / GRAIN
         };
         for (backends, class) in &self.classes {
             let count = counts.get(backends).copied().unwrap_or_default();
@@ -238,9 +247,9 @@ impl Odds {
         Ok(())
     }
 
-    fn reduced_sum(&self) -> u64 {
-        let gcd = self.classes.values().fold(0, |a, class| gcd(a, class.part));
-        self.whole / gcd.max(1)
+    /// Whether the shares can be met by a schedule that is not too long.
+    fn is_exact(&self) -> bool {
+        self.whole / self.unit.max(1) <= GRAIN
     }
 }
 

@@ -90,6 +90,8 @@ fn pick<T: Tables>(
         return Err(Refusal::Empty);
     }
     let index = match how {
+        // A single slot has nothing to walk: it needs no counter and dirties no cache line.
+        mode::SEQUENCE if length == 1 => 0,
         mode::SEQUENCE => tables.tick(counter).ok_or(Refusal::Dangling)? % u64::from(length),
         mode::RANDOM => (u64::from(tables.random()) * u64::from(length)) >> 32,
         _ => return Err(Refusal::Dangling),

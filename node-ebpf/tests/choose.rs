@@ -198,7 +198,7 @@ fn a_group_without_backends_falls_back_to_the_next_table() {
 fn a_ring_of_fall_backs_ends_in_a_refusal() {
     let mut arrays = Arrays::new();
     let empty = arrays.add_group(0);
-    let table = arrays.add_table(mode::SEQUENCE, &[empty], 1);
+    let table = arrays.add_table(mode::SEQUENCE, &[empty, empty], 1);
     assert_eq!(table, 1);
     assert_eq!(choose(&arrays, table), Err(Refusal::Empty));
     let asked: u64 = arrays.counters.borrow().iter().sum();

@@ -18,6 +18,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Restored {
     ports: BTreeMap<FrontendKey, (u32, values::Port)>,
+    fronts: BTreeMap<u32, Vec<FrontendKey>>,
     tables: BTreeMap<u32, (values::Table, Vec<u32>)>,
     groups: BTreeMap<(u32, Protocol, Vec<Backend>), (u32, values::Group)>,
     backends: BTreeMap<(Protocol, Backend), (u32, values::Backend)>,
@@ -49,6 +50,7 @@ impl Restored {
             let word = observed.ports.get(frontend.port);
             if word.generation() != 0 && frontend.port < ids.capacities.ports {
                 restored.ports.insert(*key, (frontend.port, word));
+                restored.fronts.entry(frontend.port).or_default().push(*key);
             }
         }
         // What no whole row covers must not be given out either.
@@ -64,6 +66,12 @@ impl Restored {
         let port = known.find(|(id, _)| !self.adopted.contains(&Row::Port(*id)))?;
         self.adopted.insert(Row::Port(port.0));
         Some(*port)
+    }
+
+    /// Whether every frontend that led to this port is among these.
+    pub(crate) fn is_led_to_only_by(&self, port: u32, frontends: &[FrontendKey]) -> bool {
+        let fronts = self.fronts.get(&port).into_iter().flatten();
+        fronts.into_iter().all(|key| frontends.contains(key))
     }
 
     pub(crate) fn adopt_backend(

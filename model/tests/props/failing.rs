@@ -1,0 +1,146 @@
+//! Writes that fail: what does not depend on them goes on, and later passes end where they should.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use sluice_model::{ids::Capacities, oracle::Answer};
+
+use crate::{
+    config,
+    world::{Event, Node, answers, events, frontends, survivors},
+};
+
+/// A sequence of chances that a case can replay.
+struct Dice(u64);
+
+impl Dice {
+    fn one_in(&mut self, n: u64) -> bool {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.is_multiple_of(n)
+    }
+}
+
+proptest! {
+    #![proptest_config(config(120))]
+
+    #[test]
+    fn repeated_passes_converge(
+        batches in prop::collection::vec(events(6), 1..6),
+        seed in 1..u64::MAX,
+        n in 2..20_u64,
+    ) {
+        let mut dice = Dice(seed);
+        let mut node = Node::new();
+        let mut all = Vec::new();
+        for batch in batches {
+            for event in &batch {
+                node.index.apply(event.change());
+            }
+            all.extend(batch);
+            node.stumble(|| dice.one_in(n), |image, _| drop(answers(image)));
+        }
+        let tries = (0..1000).find(|_| node.stumble(|| dice.one_in(n), |image, _| drop(answers(image))));
+        prop_assert!(tries.is_some(), "still different: {:?}", node.state.unsettled());
+        prop_assert_eq!(&node.observed, node.state.image());
+        node.check_answers()?;
+        let mut fresh = Node::new();
+        fresh.follow(&survivors(&all));
+        prop_assert_eq!(node.observed.symbolic(), fresh.observed.symbolic());
+        let gone: Vec<Event> = survivors(&all).iter().map(|e| Event::Gone(e.subject())).collect();
+        node.follow(&gone);
+        prop_assert!(node.observed.is_empty(), "{:#}", node.observed);
+    }
+
+    #[test]
+    fn a_failed_write_holds_back_only_what_needs_it(
+        before in events(15),
+        after in events(8),
+        fails in any::<prop::sample::Index>(),
+    ) {
+        let mut node = Node::new();
+        node.follow(&before);
+        let old = answers(&node.observed);
+        for event in &after {
+            node.index.apply(event.change());
+        }
+        let mut sound = node.clone();
+        let steps = sound.pass().steps.len();
+        if steps == 0 {
+            return Ok(());
+        }
+        let new = answers(&sound.observed);
+        let (mut at, fails) = (0, fails.index(steps));
+        node.stumble(
+            || {
+                at += 1;
+                at == fails + 1
+            },
+            |_, _| {},
+        );
+        let lagging = node.state.lagging();
+        let services = node.state.desired().services.iter();
+        let behind: BTreeSet<_> = services
+            .filter(|(key, _)| lagging.contains(key))
+            .flat_map(|(_, service)| &service.ports)
+            .flat_map(|port| &port.frontends)
+            .collect();
+        for (i, frontend) in frontends().into_iter().enumerate() {
+            let now = &answers(&node.observed)[i].1;
+            prop_assert!(*now == old[i].1 || *now == new[i].1);
+            // A frontend that could not be deleted is nobody's any more.
+            let orphan = new[i].1 == Answer::Passed;
+            prop_assert!(
+                *now == new[i].1 || behind.contains(&frontend) || orphan,
+                "{} is behind and nobody says so", frontend
+            );
+        }
+    }
+
+    #[test]
+    fn a_service_without_room_is_refused_whole(
+        batches in prop::collection::vec(events(8), 1..6),
+        room in 2..24_u32,
+        slots in 2..60_u32,
+    ) {
+        let capacities = Capacities {
+            frontends: room / 2,
+            ports: room / 2 + 1,
+            tables: room,
+            slots,
+            groups: room,
+            backends: room,
+            counters: room / 2 + 1,
+        };
+        let mut node = Node::with(capacities);
+        let mut all = Vec::new();
+        for batch in batches {
+            node.follow(&batch);
+            all.extend(batch);
+            let image = &node.observed;
+            prop_assert!(image.frontends.len() <= capacities.frontends as usize);
+            prop_assert!(image.ports.end() <= capacities.ports);
+            prop_assert!(image.tables.end() <= capacities.tables);
+            prop_assert!(image.slots.end() <= capacities.slots);
+            prop_assert!(image.groups.end() <= capacities.groups);
+            prop_assert!(image.backends.end() <= capacities.backends);
+            prop_assert!(image.counters.end() <= capacities.counters);
+            let refused = node.state.lagging();
+            for (key, service) in &node.state.desired().services {
+                let ports = service.ports.iter().flat_map(|port| &port.frontends);
+                for frontend in ports.filter(|_| !refused.contains(key)) {
+                    let wanted = sluice_model::oracle::by_desired(node.state.desired(), *frontend);
+                    let found = sluice_model::oracle::by_image(image, *frontend);
+                    let found = found.map_err(|d| TestCaseError::fail(format!("{d:?}")))?;
+                    prop_assert_eq!(wanted.check(&found), Ok(()));
+                }
+            }
+            answers(image);
+        }
+        let gone: Vec<Event> = survivors(&all).iter().map(|e| Event::Gone(e.subject())).collect();
+        node.follow(&gone);
+        prop_assert!(node.observed.is_empty(), "{:#}", node.observed);
+        prop_assert_eq!(node.state.findings().count(), 0);
+    }
+}

@@ -1,0 +1,194 @@
+//! A process that ends anywhere and starts again beside what the maps hold.
+
+use proptest::prelude::*;
+use sluice_model::image::{Entry, Image};
+use sluice_node_abi::values::{Backend, Frontend, Group, Port, Table};
+
+use crate::{
+    config,
+    world::{Node, answers, events, frontends, survivors},
+};
+
+proptest! {
+    #![proptest_config(config(120))]
+
+    #[test]
+    fn a_restart_anywhere_leads_to_the_same_image(
+        before in events(15),
+        after in events(8),
+        end in any::<prop::sample::Index>(),
+    ) {
+        let mut node = Node::new();
+        node.follow(&before);
+        for event in &after {
+            node.index.apply(event.change());
+        }
+        let plan = node.plan();
+        let mut observed = node.observed.clone();
+        for step in plan.steps.iter().take(end.index(plan.steps.len() + 1)) {
+            step.op.apply(&mut observed);
+        }
+        let all: Vec<_> = before.into_iter().chain(after).collect();
+        let survivors = survivors(&all);
+        let old = answers(&observed);
+        let mut again = Node::restarted(&observed, &survivors);
+        let plan = again.plan();
+        let mut fresh = Node::new();
+        fresh.follow(&survivors);
+        let new = answers(&fresh.observed);
+        let mut image = observed.clone();
+        for step in &plan.steps {
+            step.op.apply(&mut image);
+            for (i, (frontend, answer)) in answers(&image).into_iter().enumerate() {
+                let known = answer == old[i].1 || new[i].1.check(&answer).is_ok();
+                prop_assert!(known, "{} after {:?}: {:?}", frontend, step.op, answer);
+            }
+        }
+        again.pass();
+        prop_assert_eq!(again.observed.symbolic(), fresh.observed.symbolic());
+        again.check_answers()?;
+        prop_assert!(again.pass().is_empty());
+        prop_assert_eq!(&again.observed, again.state.image());
+    }
+
+    #[test]
+    fn a_restart_without_changes_writes_nothing(batches in prop::collection::vec(events(8), 1..5)) {
+        let mut node = Node::new();
+        let mut all = Vec::new();
+        for batch in batches {
+            node.follow(&batch);
+            all.extend(batch);
+        }
+        let mut again = Node::restarted(&node.observed, &survivors(&all));
+        let plan = again.pass();
+        prop_assert!(plan.is_empty(), "{}", plan);
+        prop_assert_eq!(&again.observed, &node.observed);
+    }
+
+    #[test]
+    fn flows_keep_their_backends_over_a_restart(before in events(15), after in events(5)) {
+        let mut node = Node::new();
+        node.follow(&before);
+        let all: Vec<_> = before.into_iter().chain(after).collect();
+        let mut again = Node::restarted(&node.observed, &survivors(&all));
+        again.pass();
+        for (id, old) in node.observed.backends.iter() {
+            let wanted = again.observed.backends.iter().find(|(_, new)| {
+                (new.address, new.port, new.protocol) == (old.address, old.port, old.protocol)
+            });
+            if let Some(found) = wanted {
+                prop_assert_eq!(found, (id, old));
+            }
+        }
+        for frontend in frontends() {
+            let key = frontend.key();
+            let (old, new) = (node.observed.frontends.get(&key), again.observed.frontends.get(&key));
+            if let (Some(old), Some(new)) = (old, new) {
+                let taken = again.observed.frontends.values().filter(|f| f.port == old.port);
+                prop_assert!(old == new || taken.count() > 0);
+            }
+        }
+        let newest = again.observed.generation;
+        prop_assert!(newest >= node.observed.generation);
+    }
+
+    #[test]
+    fn damaged_maps_are_healed(
+        events in events(20),
+        damage in prop::collection::vec(damage(), 1..12),
+        restart in any::<bool>(),
+    ) {
+        let mut node = Node::new();
+        node.follow(&events);
+        let wanted = node.observed.symbolic();
+        for entry in &damage {
+            node.observed.put(entry);
+        }
+        if restart {
+            node = Node::restarted(&node.observed, &survivors(&events));
+        } else {
+            node.state.look_at_everything();
+        }
+        node.pass();
+        prop_assert_eq!(node.observed.symbolic(), wanted);
+        prop_assert_eq!(&node.observed, node.state.image());
+        node.check_answers()?;
+        prop_assert!(node.pass().is_empty());
+    }
+}
+
+fn damage() -> impl Strategy<Value = Entry> {
+    let id = || prop_oneof![0..12_u32, Just(u32::from(u16::MAX))];
+    let wild = || prop_oneof![4 => 0..40_u32, 1 => Just(u32::MAX)];
+    let frontend = prop::sample::select(frontends());
+    prop_oneof![
+        (id(), any::<u32>()).prop_map(|(id, generation)| {
+            let address = sluice_node_abi::keys::address([10, 0, 0, 1].into());
+            Entry::Backend(
+                id,
+                Backend {
+                    address,
+                    port: [0, 80],
+                    protocol: 6,
+                    reserved: 0,
+                    generation,
+                },
+            )
+        }),
+        (0..80_u32, prop::collection::vec(wild(), 1..6))
+            .prop_map(|(offset, run)| Entry::Slots(offset, run.into())),
+        (id(), wild(), wild(), wild()).prop_map(|(id, offset, length, counter)| {
+            Entry::Group(
+                id,
+                Group {
+                    mode: 1,
+                    offset,
+                    length,
+                    counter,
+                },
+            )
+        }),
+        (id(), wild(), wild(), wild(), wild()).prop_map(|(id, offset, length, counter, next)| {
+            Entry::Table(
+                id,
+                Table {
+                    mode: 1,
+                    offset,
+                    length,
+                    counter,
+                    next,
+                },
+            )
+        }),
+        (id(), wild(), 0..u32::MAX)
+            .prop_map(|(id, root, generation)| { Entry::Port(id, Port::new(root, generation)) }),
+        (frontend, id()).prop_map(|(front, port)| Entry::Frontend(front.key(), Frontend { port })),
+        id().prop_map(Entry::Counter),
+    ]
+}
+
+#[test]
+fn an_image_that_was_only_read_marks_its_counters() {
+    let mut image = Image::default();
+    image.put(&Entry::Table(
+        1,
+        Table {
+            mode: 1,
+            offset: 0,
+            length: 2,
+            counter: 7,
+            next: 0,
+        },
+    ));
+    image.put(&Entry::Group(
+        1,
+        Group {
+            mode: 1,
+            offset: 2,
+            length: 2,
+            counter: 9,
+        },
+    ));
+    image.mark_counters();
+    assert!(image.counters.contains(7) && image.counters.contains(9));
+}
