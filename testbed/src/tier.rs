@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, bail};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+use crate::command;
 use crate::requirements::{Host, Missing};
 
 const PAUSE: Duration = Duration::from_millis(5);
@@ -86,6 +87,9 @@ impl fmt::Display for Tier {
 /// Runs the tests; the whole of a test binary's `main`.
 pub fn main(tier: Tier, tests: Vec<Test>) -> ExitCode {
     crate::entry();
+    if command::is_called() {
+        return command::main();
+    }
     main_if(tier, tier.check(), tests)
 }
 

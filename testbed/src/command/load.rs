@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::load::{Load, Target};
 use anyhow::Result;
-use sluice_testbed::load::{Load, Target};
 
 /// Ask who answers: connect to servers of this program, and count their answers.
 ///
 /// Exits with failure if any try failed.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(super) struct Args {
     /// Whom to ask, in turn: ADDRESS:PORT, tcp/ADDRESS:PORT or udp/ADDRESS:PORT
     #[arg(required = true, value_name = "TARGET")]
     targets: Vec<Target>,
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args) -> Result<ExitCode> {
+pub(super) fn run(args: Args) -> Result<ExitCode> {
     let Args {
         targets,
         times,

@@ -4,10 +4,10 @@ use std::io;
 use std::net::IpAddr;
 use std::process::ExitCode;
 
+use crate::serve::{Behaviour, Naming, Server, Service};
 use anyhow::Result;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::gethostname;
-use sluice_testbed::serve::{Behaviour, Naming, Server, Service};
 
 /// Serve: answer every connection and datagram with who answers, and fail on command.
 ///
@@ -17,7 +17,7 @@ use sluice_testbed::serve::{Behaviour, Naming, Server, Service};
 /// hang, slow=MILLISECONDS or black-hole. Ends at SIGTERM. Needs no root.
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
-pub(crate) struct Args {
+pub(super) struct Args {
     /// Who answers [default: the host's name, which in a pod is the pod's]
     #[arg(long, env = "POD_NAME")]
     name: Option<String>,
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     unready: bool,
 }
 
-pub(crate) fn run(args: Args) -> Result<ExitCode> {
+pub(super) fn run(args: Args) -> Result<ExitCode> {
     let Args {
         name,
         version,
@@ -62,7 +62,14 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             .map_err(|_| io::Error::other("the host's name is no text"))?,
     };
     let naming = Naming::Own;
-    let service = Service { name: name.clone(), version, naming, addresses, ports, http_ports };
+    let service = Service {
+        name: name.clone(),
+        version,
+        naming,
+        addresses,
+        ports,
+        http_ports,
+    };
     let server = Server::start(service)?;
     server.behave(behaviour)?;
     server.set_ready(!unready)?;

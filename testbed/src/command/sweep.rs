@@ -2,20 +2,20 @@
 
 use std::process::ExitCode;
 
+use crate::run;
 use anyhow::Result;
-use sluice_testbed::run;
 
 /// Remove what killed runs have left: processes, cgroups, mounts, namespaces, BPF pins, links, folders.
 ///
 /// Runs that live are not touched. Every start of a run does the same by itself.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(super) struct Args {
     /// Only list what is left
     #[arg(long)]
     list: bool,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+pub(super) fn run(args: &Args) -> Result<ExitCode> {
     if !args.list {
         for id in run::sweep()? {
             println!("swept run {id}");

@@ -1,0 +1,186 @@
+//! A real Kubernetes cluster on this machine: control plane, nodes with kubelets, a name server, in seconds.
+//!
+//! All its network is in namespaces of its run; the host reaches the API server through a door on its loopback. The
+//! cluster is removed with its guard, also in a panic, and by the next start's sweep if the program was killed.
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! use sluice_testbed::cluster::{Cluster, Mode, Proxy};
+//!
+//! let cluster = Cluster::start().nodes(2).proxy(Proxy::KubeProxy(Mode::Nftables)).up()?;
+//! cluster.apply("{apiVersion: v1, kind: Namespace, metadata: {name: here}}")?;
+//! println!("{}", cluster.kubectl(["get", "nodes"])?);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use self::forwarder::Forwarder;
+use crate::fabric::Fabric;
+use crate::process::Process;
+use crate::run::Run;
+
+pub use images::TESTBED;
+pub use kubectl::Kubectl;
+pub use node::Node;
+pub use tools::Tools;
+
+mod addresses;
+mod certificates;
+mod control_plane;
+mod dns;
+mod forwarder;
+mod images;
+mod kubectl;
+pub(crate) mod node;
+mod raise;
+mod tools;
+
+/// Who makes Services work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proxy {
+    KubeProxy(Mode),
+    /// Nobody, until something else does.
+    None,
+}
+
+/// How kube-proxy does it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    #[default]
+    Nftables,
+    Iptables,
+}
+
+/// A cluster to be raised; by default one node, with kube-proxy in nftables mode.
+#[derive(Debug)]
+pub struct Builder {
+    nodes: u8,
+    proxy: Proxy,
+    images: Vec<PathBuf>,
+    tell: Option<fn(&str, Duration)>,
+}
+
+/// A running cluster; dropping it removes it. The order of the fields is the order in which it ends.
+#[derive(Debug)]
+pub struct Cluster {
+    kubectl: Kubectl,
+    tools: Tools,
+    nodes: Vec<Node>,
+    _door: Forwarder,
+    _control_plane: Vec<Process>,
+    fabric: Fabric,
+}
+
+impl Cluster {
+    /// A cluster, to be described and raised by [`Builder::up`].
+    pub fn start() -> Builder {
+        Builder {
+            nodes: 1,
+            proxy: Proxy::KubeProxy(Mode::default()),
+            images: Vec::new(),
+            tell: None,
+        }
+    }
+
+    /// Creates or changes the objects of a YAML text.
+    pub fn apply(&self, yaml: &str) -> Result<()> {
+        self.kubectl.apply(yaml)
+    }
+
+    /// What kubectl prints.
+    pub fn kubectl(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
+        self.kubectl.run(args)
+    }
+
+    /// The kubectl of this cluster, for more than [`Cluster::kubectl`] does.
+    pub fn client(&self) -> &Kubectl {
+        &self.kubectl
+    }
+
+    /// A kubeconfig that works from the host.
+    pub fn kubeconfig(&self) -> &Path {
+        self.kubectl.kubeconfig()
+    }
+
+    /// Waits until a workload such as `deployment/echo` in a namespace has rolled out.
+    pub fn rolled_out(&self, namespace: &str, workload: &str, patience: Duration) -> Result<()> {
+        let timeout = format!("--timeout={}s", patience.as_secs());
+        self.kubectl([
+            "rollout",
+            "status",
+            "--namespace",
+            namespace,
+            workload,
+            &timeout,
+        ])
+        .map(drop)
+    }
+
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The node of this name.
+    pub fn node(&self, name: &str) -> Result<&Node> {
+        let node = self.nodes.iter().find(|node| node.name() == name);
+        node.with_context(|| format!("there is no node {name}"))
+    }
+
+    /// The network between the nodes, where the control plane is.
+    pub fn fabric(&self) -> &Fabric {
+        &self.fabric
+    }
+
+    pub fn run(&self) -> &Run {
+        self.fabric.run()
+    }
+
+    pub fn tools(&self) -> &Tools {
+        &self.tools
+    }
+}
+
+impl Builder {
+    pub fn nodes(mut self, nodes: u8) -> Self {
+        self.nodes = nodes;
+        self
+    }
+
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = proxy;
+        self
+    }
+
+    /// Gives every node the image in this OCI archive.
+    pub fn image(mut self, archive: impl Into<PathBuf>) -> Self {
+        self.images.push(archive.into());
+        self
+    }
+
+    /// Calls this after each step, with what was done and the time since the start.
+    pub fn tell(mut self, tell: fn(&str, Duration)) -> Self {
+        self.tell = Some(tell);
+        self
+    }
+
+    /// Raises the cluster; when this returns, its nodes are ready and its name server answers.
+    pub fn up(self) -> Result<Cluster> {
+        raise::raise(&self)
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nftables => "nftables",
+            Self::Iptables => "iptables",
+        })
+    }
+}
