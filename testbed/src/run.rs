@@ -34,7 +34,7 @@ const LINK_PREFIX: &str = "sl";
 const LOCK: &str = "lock";
 
 /// The six hexadecimal digits from which all names of a run are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(u32);
 
 /// A run. When its last handle is dropped, also in a panic, all that it made is removed; nodes and pods hold handles.
@@ -91,6 +91,12 @@ impl RunId {
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:0digits$x}", self.0, digits = Self::DIGITS)
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

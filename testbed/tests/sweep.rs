@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::Signal;
+use sluice_testbed::cgroup::Cgroup;
 use sluice_testbed::fabric::Fabric;
 use sluice_testbed::load::Load;
 use sluice_testbed::process::Mounts;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
             vec![
                 test!(what_killed_runs_leave_is_gone_after_one_sweep),
                 test!(a_sweep_leaves_living_runs_alone),
+                test!(a_sweep_takes_also_what_has_lost_its_folder),
             ],
         ),
     }
@@ -134,6 +136,24 @@ fn process(left: &Leftover) -> Option<i32> {
     } else {
         None
     }
+}
+
+/// As when somebody has emptied /run.
+fn a_sweep_takes_also_what_has_lost_its_folder() -> Result<()> {
+    let run = Run::start()?;
+    let digit = if run.id().to_string().starts_with('0') {
+        '1'
+    } else {
+        '0'
+    };
+    let id: RunId = format!("{digit}{}", &run.id().to_string()[1..]).parse()?;
+    let cgroup = Cgroup::create(run.host().cgroup2.join(format!("{}-lost", id.name())))?;
+    let pins = run.host().bpffs.join(id.name());
+    fs::create_dir(&pins)?;
+    bpf::pin_array(&pins.join("map"))?;
+    sweep()?;
+    ensure!(!cgroup.path().exists() && !pins.exists());
+    Ok(())
 }
 
 fn victim() -> Result<Child> {

@@ -45,37 +45,24 @@ pub fn leftovers() -> Result<BTreeMap<RunId, Vec<Leftover>>> {
     let host = Host::find()?;
     let mut survey = Survey::default();
     for id in sweep::ids()? {
-        survey.add(id, Leftover::Folder(id.folder()))?;
+        survey.add(id, || Ok(vec![Leftover::Folder(id.folder())]))?;
     }
     for root in host.hierarchies() {
         for (id, path) in named(root)? {
-            for pid in cgroup::processes(&path)? {
-                survey.add(
-                    id,
-                    Leftover::Process {
-                        pid,
-                        cgroup: path.clone(),
-                    },
-                )?;
-            }
-            survey.add(id, Leftover::Cgroup(path))?;
+            survey.add(id, || in_cgroup(path))?;
         }
     }
     for (id, path) in named(&host.bpffs)? {
-        survey.add(id, Leftover::Pin(path))?;
+        survey.add(id, || Ok(vec![Leftover::Pin(path)]))?;
     }
     for point in mount::below(Path::new(RUNS))? {
-        let id = point
-            .strip_prefix(RUNS)
-            .ok()
-            .and_then(|rest| rest.iter().next()?.to_str()?.parse().ok());
-        if let Some(id) = id {
-            survey.add(id, Leftover::Mount(point))?;
+        if let Some(id) = of_point(&point) {
+            survey.add(id, || Ok(vec![Leftover::Mount(point)]))?;
         }
     }
     for name in Links::of_this_thread()?.names()? {
         if let Some(id) = RunId::of_link(&name) {
-            survey.add(id, Leftover::Link(name))?;
+            survey.add(id, || Ok(vec![Leftover::Link(name)]))?;
         }
     }
     Ok(survey.found)
@@ -88,19 +75,54 @@ struct Survey {
 }
 
 impl Survey {
-    fn add(&mut self, id: RunId, leftover: Leftover) -> Result<()> {
+    fn add(&mut self, id: RunId, things: impl FnOnce() -> Result<Vec<Leftover>>) -> Result<()> {
         let alive = match self.alive.get(&id) {
             Some(alive) => *alive,
-            None => {
-                let _common = sweep::common_lock()?;
-                *self.alive.entry(id).or_insert(sweep::is_alive(id)?)
-            }
+            None => *self.alive.entry(id).or_insert(sweep::is_alive(id)?),
         };
         if !alive {
-            self.found.entry(id).or_default().push(leftover);
+            // A run may have come to its end since it was listed.
+            let things = things()?.into_iter().filter(Leftover::exists);
+            for thing in things {
+                self.found.entry(id).or_default().push(thing);
+            }
         }
         Ok(())
     }
+}
+
+impl Leftover {
+    fn exists(&self) -> bool {
+        match self {
+            Self::Cgroup(path) | Self::Pin(path) | Self::Folder(path) | Self::Mount(path) => {
+                path.exists()
+            }
+            Self::Process { .. } | Self::Link(_) => true,
+        }
+    }
+}
+
+fn in_cgroup(path: PathBuf) -> Result<Vec<Leftover>> {
+    let processes = cgroup::processes(&path)?.into_iter();
+    let mut found: Vec<_> = processes
+        .map(|pid| Leftover::Process {
+            pid,
+            cgroup: path.clone(),
+        })
+        .collect();
+    found.push(Leftover::Cgroup(path));
+    Ok(found)
+}
+
+fn of_point(point: &Path) -> Option<RunId> {
+    point
+        .strip_prefix(RUNS)
+        .ok()?
+        .iter()
+        .next()?
+        .to_str()?
+        .parse()
+        .ok()
 }
 
 fn named(root: &Path) -> Result<Vec<(RunId, PathBuf)>> {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use nix::fcntl::{Flock, FlockArg};
 
-use super::{LOCK, RUNS, RunId};
+use super::{LOCK, RUNS, RunId, leftovers};
 use crate::link::Links;
 use crate::requirements::Host;
 use crate::{cgroup, mount};
@@ -25,15 +25,24 @@ const COMMON_LOCK: &str = ".lock";
 const GRACE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// Who may remove a run.
+enum Claim {
+    Ours(#[expect(dead_code, reason = "held, not read")] Flock<File>),
+    OfSomebodyElse,
+    /// A run makes its folder first and removes it last: what is left without one belongs to nobody.
+    NoFolder,
+}
+
 /// Removes all runs whose owner is dead; returns their ids. One that cannot be removed does not keep the others.
 pub fn sweep() -> Result<Vec<RunId>> {
     let host = Host::find()?;
     let mut swept = Vec::new();
     let mut failures = Vec::new();
-    for id in ids()? {
-        let Some(_lock) = lock_of_dead(id)? else {
+    for id in leftovers()?.into_keys() {
+        let claim = claim(id)?;
+        if matches!(claim, Claim::OfSomebodyElse) {
             continue;
-        };
+        }
         match remove(id, &host) {
             Ok(()) => swept.push(id),
             Err(error) => failures.push(format!("run {id} was not swept: {error:#}")),
@@ -64,9 +73,16 @@ pub(super) fn remove(id: RunId, host: &Host) -> Result<()> {
     remove_folder(&id.folder())
 }
 
-/// Whether the run lives: somebody holds its lock. The caller holds the common lock.
+/// Whether the run lives: somebody holds its lock, and that is more than a child on the way from fork to exec.
 pub(super) fn is_alive(id: RunId) -> Result<bool> {
-    Ok(id.folder().exists() && try_lock(id)?.is_none())
+    let deadline = Instant::now() + GRACE;
+    while matches!(claim(id)?, Claim::OfSomebodyElse) {
+        if owner_lives(id) || Instant::now() > deadline {
+            return Ok(true);
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(false)
 }
 
 /// The lock that is held while a run's folder is made, looked at, or removed.
@@ -119,33 +135,22 @@ fn named(id: RunId, root: &Path) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-fn lock_of_dead(id: RunId) -> Result<Option<Flock<File>>> {
-    let deadline = Instant::now() + GRACE;
-    loop {
-        let lock = {
-            let _common = common_lock()?;
-            try_lock(id)?
-        };
-        if lock.is_some() || owner_lives(id) || Instant::now() > deadline {
-            return Ok(lock);
-        }
-        thread::sleep(PAUSE);
+fn claim(id: RunId) -> Result<Claim> {
+    let _common = common_lock()?;
+    if !id.folder().exists() {
+        return Ok(Claim::NoFolder);
     }
-}
-
-/// The run's lock if it is free. The caller holds the common lock.
-fn try_lock(id: RunId) -> Result<Option<Flock<File>>> {
     let path = id.folder().join(LOCK);
-    let file = match OpenOptions::new()
+    let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
-        .open(&path)
-    {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        other => other.with_context(|| format!("opening {}", path.display()))?,
-    };
-    Ok(Flock::lock(file, FlockArg::LockExclusiveNonblock).ok())
+        .open(&path);
+    let file = file.with_context(|| format!("opening {}", path.display()))?;
+    Ok(match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Claim::Ours(lock),
+        Err(_) => Claim::OfSomebodyElse,
+    })
 }
 
 /// False only when the process that started the run is certainly gone.
