@@ -247,3 +247,15 @@ pub fn query_tcx(interface: u32) -> io::Result<()> {
     };
     call(PROG_QUERY, &attr).map(drop)
 }
+
+/// Returns once every kernel program that is running now has ended: what they read may be reused.
+pub fn wait_for_programs() -> io::Result<()> {
+    const GLOBAL: libc::c_int = 1;
+    // SAFETY: a system call without pointers.
+    let outcome = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
+    if outcome < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}

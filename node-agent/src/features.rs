@@ -119,7 +119,7 @@ impl fmt::Display for Feature {
 
 /// A probe that could not tell: usually missing privileges.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot find out whether this kernel has {feature}: {source}")]
+#[error("cannot find out whether this kernel has {feature}")]
 pub struct ProbeError {
     feature: Feature,
     source: Box<dyn std::error::Error + Send + Sync>,

@@ -1,21 +1,22 @@
 //! The agent of one node: keeps the kernel's maps as the objects want them.
+//!
+//! ```text
+//! inputs ─> News ─> agent (index, pass, observed image) ─> maps ─> kernel
+//!                     ^ questions
+//!                   admin (health, metrics, explain)
+//! ```
 
-use std::process::ExitCode;
-
-use args::{Args, Verb};
-
+pub mod admin;
+pub mod agent;
 pub mod args;
 pub mod bpf;
 pub mod features;
 pub mod inputs;
 pub mod maps;
+pub mod metrics;
 pub mod node;
 pub mod object;
 pub mod program;
+mod start;
 
-/// The whole program.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    match &args.verb {
-        Verb::Features { output } => features::command(*output),
-    }
-}
+pub use start::run;

@@ -1,6 +1,40 @@
-//! The kernel's maps, and stand-ins that behave like them.
+//! Reading and writing the dataplane's maps, as an interface small enough to fail on purpose.
 
 pub mod kernel;
 mod mapped;
 
+use std::io;
+
+use sluice_model::{ids::Capacities, image::Image, plan::Op};
+
 pub use mapped::{MapOpenError, Mapped, OutOfBounds};
+
+/// Where an image lives.
+pub trait Maps {
+    fn capacities(&self) -> Capacities;
+
+    /// Everything that is there.
+    fn read(&self) -> Result<Image, MapsError>;
+
+    fn write(&mut self, op: &Op) -> Result<(), MapsError>;
+}
+
+/// An operation that was not done. Every one is worth trying again: maps fill and empty, and memory
+/// comes back.
+#[derive(Debug, thiserror::Error)]
+pub enum MapsError {
+    #[error("{map}")]
+    Bounds {
+        map: &'static str,
+        source: OutOfBounds,
+    },
+    #[error("cannot {doing} a frontend")]
+    Frontend {
+        doing: &'static str,
+        source: aya::maps::MapError,
+    },
+    #[error("cannot wait for running programs")]
+    Barrier(#[source] io::Error),
+    #[error("deleting is held back until every manifest could be read once")]
+    HeldBack,
+}

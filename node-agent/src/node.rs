@@ -20,8 +20,8 @@ const MOUNTS: &str = "/proc/self/mountinfo";
 
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    #[error("cannot read {MOUNTS}: {0}")]
-    Mounts(io::Error),
+    #[error("cannot read {MOUNTS}")]
+    Mounts(#[source] io::Error),
     #[error(
         "there is no cgroup v2 tree: mount one (`mount -t cgroup2 none /sys/fs/cgroup/unified`) or name it with --cgroup-root"
     )]
@@ -38,7 +38,7 @@ pub enum NodeError {
     NoBpfFs { path: PathBuf, found: String },
     #[error("another agent holds {0}: one agent per node")]
     Held(PathBuf),
-    #[error("cannot lock {path}: {source}")]
+    #[error("cannot lock {path}")]
     Lock { path: PathBuf, source: io::Error },
 }
 

@@ -119,13 +119,13 @@ impl Refusal {
 pub enum LoadError {
     #[error(transparent)]
     Missing(#[from] object::Missing),
-    #[error("cannot make {path}: {source} (is a BPF file system mounted there?)")]
+    #[error("cannot make {path} (is a BPF file system mounted there?)")]
     Folder { path: PathBuf, source: io::Error },
-    #[error("cannot read the programs or make their maps: {0}")]
+    #[error("cannot read the programs or make their maps")]
     Object(#[from] aya::EbpfError),
     #[error("the object has no program {0}")]
     Absent(&'static str),
-    #[error("the kernel does not take program {program}: {source}")]
+    #[error("the kernel does not take program {program}")]
     Verifier {
         program: &'static str,
         source: Box<ProgramError>,
@@ -136,9 +136,9 @@ pub enum LoadError {
 pub enum AttachError {
     #[error("program {0} is not loaded")]
     NotLoaded(&'static str),
-    #[error("cannot open the cgroup {path}: {source}")]
+    #[error("cannot open the cgroup {path}")]
     Cgroup { path: PathBuf, source: io::Error },
-    #[error("cannot {doing} for {program}: {source}")]
+    #[error("cannot {doing} for {program}")]
     Link {
         doing: &'static str,
         program: &'static str,

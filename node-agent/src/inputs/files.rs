@@ -22,9 +22,8 @@ use sluice_model::{change::Change, key::Kind};
 use tokio::sync::mpsc;
 
 use catalog::Catalog;
-pub use catalog::Problem;
 
-use super::{News, View};
+use super::{Input, News, Problem, View};
 
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
@@ -34,9 +33,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
-    #[error("cannot read the manifests in {path}: {source}")]
+    #[error("cannot read the manifests in {path}")]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("cannot watch {path}: {source}")]
+    #[error("cannot watch {path}")]
     Watch {
         path: PathBuf,
         source: notify::Error,
@@ -52,6 +51,7 @@ pub struct Files {
     /// Identity of the directory that the watch is on; `None` while there is none.
     watched: Option<Identity>,
     missing: Option<Problem>,
+    listed: bool,
 }
 
 /// Device and inode, and nothing else that tells two directories of one name apart.
@@ -89,13 +89,14 @@ impl Files {
             events,
             watched: None,
             missing: None,
+            listed: false,
         };
         files.rescan();
         Ok(files)
     }
 
     /// Everything there is, as the first news.
-    pub fn first(&mut self) -> News {
+    fn first(&mut self) -> News {
         let mut news = self.news();
         let listed = Kind::ALL.map(|kind| {
             let of_kind = |change: &Change| match change {
@@ -107,29 +108,8 @@ impl Files {
             Change::Relisted(kind, news.changes.iter().filter_map(of_kind).collect())
         });
         news.changes.extend(listed);
+        self.listed = true;
         news
-    }
-
-    /// Waits for a change of the files and tells it.
-    pub async fn next(&mut self) -> News {
-        loop {
-            let problems = self.problems();
-            match tokio::time::timeout(LOOK_AGAIN, self.events.recv()).await {
-                Ok(Some(event)) => {
-                    let mut touched = Touched::default();
-                    touched.note(event, &self.directory);
-                    while let Ok(event) = self.events.try_recv() {
-                        touched.note(event, &self.directory);
-                    }
-                    self.reread(&touched);
-                }
-                Ok(None) | Err(_) => self.rescan(),
-            }
-            let news = self.news();
-            if !news.changes.is_empty() || news.problems != problems {
-                return news;
-            }
-        }
     }
 
     fn news(&mut self) -> News {
@@ -206,6 +186,32 @@ impl Files {
         fs::metadata(&self.directory)
             .ok()
             .map(|data| (data.dev(), data.ino()))
+    }
+}
+
+impl Input for Files {
+    async fn next(&mut self) -> News {
+        if !self.listed {
+            return self.first();
+        }
+        loop {
+            let problems = self.problems();
+            match tokio::time::timeout(LOOK_AGAIN, self.events.recv()).await {
+                Ok(Some(event)) => {
+                    let mut touched = Touched::default();
+                    touched.note(event, &self.directory);
+                    while let Ok(event) = self.events.try_recv() {
+                        touched.note(event, &self.directory);
+                    }
+                    self.reread(&touched);
+                }
+                Ok(None) | Err(_) => self.rescan(),
+            }
+            let news = self.news();
+            if !news.changes.is_empty() || news.problems != problems {
+                return news;
+            }
+        }
     }
 }
 

@@ -1,15 +1,21 @@
 //! The maps as pinned.
 
-use aya::maps::{HashMap, Map, MapData, PerCpuArray};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
+use sluice_model::{
+    ids::Capacities,
+    image::{Entry, Image, Place},
+    plan::Op,
+};
 use sluice_node_abi::{
     keys::FrontendKey,
     maps::{self, Setting},
     values::{Backend, Frontend, Group, Health, Port, Table},
     verdict::Verdict,
 };
+use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
 
-use super::{MapOpenError, Mapped};
-use crate::program::Pins;
+use super::{MapOpenError, Mapped, Maps, MapsError, OutOfBounds};
+use crate::{bpf, program::Pins};
 
 type KeyBytes = [u8; size_of::<FrontendKey>()];
 type FrontendBytes = [u8; size_of::<Frontend>()];
@@ -17,6 +23,7 @@ type FrontendBytes = [u8; size_of::<Frontend>()];
 /// Every map that user space writes or reads.
 pub struct Kernel {
     pub frontends: HashMap<MapData, KeyBytes, FrontendBytes>,
+    frontends_capacity: u32,
     pub ports: Mapped<Port>,
     pub tables: Mapped<Table>,
     pub slots: Mapped<u32>,
@@ -30,7 +37,7 @@ pub struct Kernel {
 
 /// A pinned map that could not be used.
 #[derive(Debug, thiserror::Error)]
-#[error("map {name}: {source}")]
+#[error("map {name}")]
 pub struct OpenError {
     name: &'static str,
     source: MapOpenError,
@@ -39,10 +46,13 @@ pub struct OpenError {
 impl Kernel {
     /// Opens what [`Programs::load`](crate::program::Programs::load) pinned.
     pub fn open(pins: &Pins) -> Result<Self, OpenError> {
+        let mut frontends_capacity = 0;
         Ok(Self {
             frontends: open(pins, maps::FRONTENDS, |map| {
+                frontends_capacity = map.info()?.max_entries();
                 Ok(HashMap::try_from(Map::HashMap(map))?)
             })?,
+            frontends_capacity,
             ports: open(pins, maps::PORTS, |map| Mapped::open(&map))?,
             tables: open(pins, maps::TABLES, |map| Mapped::open(&map))?,
             slots: open(pins, maps::SLOTS, |map| Mapped::open(&map))?,
@@ -58,7 +68,7 @@ impl Kernel {
     }
 
     /// How often each verdict was given since the maps were made, over all CPUs.
-    pub fn verdicts(&self) -> Result<Vec<(Verdict, u64)>, aya::maps::MapError> {
+    pub fn verdicts(&self) -> Result<Vec<(Verdict, u64)>, MapError> {
         let count = |verdict: Verdict| {
             let per_cpu = self.verdicts.get(&(verdict as u32), 0)?;
             Ok((verdict, per_cpu.iter().sum()))
@@ -69,6 +79,149 @@ impl Kernel {
     pub fn setting(&self, setting: Setting) -> u64 {
         self.settings.read(setting as u32).unwrap_or_default()
     }
+
+    fn put(&mut self, entry: &Entry) -> Result<(), MapsError> {
+        match entry {
+            Entry::Generation(generation) => {
+                let setting = Setting::Generation as u32;
+                self.settings
+                    .write(setting, (*generation).into())
+                    .map_err(in_map(maps::SETTINGS))
+            }
+            Entry::Counter(index) => self
+                .counters
+                .write(*index, 0)
+                .map_err(in_map(maps::COUNTERS)),
+            Entry::Backend(id, backend) => self.put_backend(*id, *backend),
+            Entry::Slots(offset, run) => self
+                .put_slots(*offset, run.iter().copied())
+                .map_err(in_map(maps::SLOTS)),
+            Entry::Group(id, group) => self.groups.write(*id, *group).map_err(in_map(maps::GROUPS)),
+            Entry::Table(id, table) => self.tables.write(*id, *table).map_err(in_map(maps::TABLES)),
+            Entry::Port(id, port) => self.ports.swap(*id, *port).map_err(in_map(maps::PORTS)),
+            Entry::Frontend(key, frontend) => {
+                let (key, value): (KeyBytes, FrontendBytes) =
+                    (transmute!(*key), transmute!(*frontend));
+                let put = self.frontends.insert(key, value, 0);
+                put.map_err(|source| MapsError::Frontend {
+                    doing: "put",
+                    source,
+                })
+            }
+        }
+    }
+
+    fn delete(&mut self, place: Place) -> Result<(), MapsError> {
+        match place {
+            Place::Frontend(key) => {
+                let key: KeyBytes = transmute!(key);
+                match self.frontends.remove(&key) {
+                    Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+                    Err(source) => Err(MapsError::Frontend {
+                        doing: "delete",
+                        source,
+                    }),
+                }
+            }
+            Place::Generation => self.put(&Entry::Generation(0)),
+            Place::Counter(index) => self.put(&Entry::Counter(index)),
+            // The number of its open sockets stays until the id is given out again: sockets that end
+            // meanwhile count it down.
+            Place::Backend(id) => self
+                .backends
+                .write(id, Backend::default())
+                .map_err(in_map(maps::BACKENDS)),
+            Place::Slots(offset, length) => {
+                let zeros = (0..length).map(|_| 0);
+                self.put_slots(offset, zeros).map_err(in_map(maps::SLOTS))
+            }
+            Place::Group(id) => self.put(&Entry::Group(id, Group::default())),
+            Place::Table(id) => self.put(&Entry::Table(id, Table::default())),
+            Place::Port(id) => self.put(&Entry::Port(id, Port::default())),
+        }
+    }
+
+    fn put_backend(&self, id: u32, backend: Backend) -> Result<(), MapsError> {
+        let failed = in_map(maps::BACKENDS);
+        if self.backends.read(id).map_err(failed)?.generation != backend.generation {
+            self.health
+                .write(id, Health::default())
+                .map_err(in_map(maps::HEALTH))?;
+        }
+        self.backends.write(id, backend).map_err(failed)
+    }
+
+    fn put_slots(&self, offset: u32, run: impl Iterator<Item = u32>) -> Result<(), OutOfBounds> {
+        (offset..)
+            .zip(run)
+            .try_for_each(|(index, value)| self.slots.write(index, value))
+    }
+}
+
+impl Maps for Kernel {
+    fn capacities(&self) -> Capacities {
+        Capacities {
+            frontends: self.frontends_capacity,
+            ports: self.ports.capacity(),
+            tables: self.tables.capacity(),
+            slots: self.slots.capacity(),
+            groups: self.groups.capacity(),
+            backends: self.backends.capacity(),
+            counters: self.counters.capacity(),
+        }
+    }
+
+    fn read(&self) -> Result<Image, MapsError> {
+        let mut image = Image::default();
+        for row in &self.frontends {
+            let (key, value) = row.map_err(|source| MapsError::Frontend {
+                doing: "read",
+                source,
+            })?;
+            image.frontends.insert(transmute!(key), transmute!(value));
+        }
+        image.generation = self.setting(Setting::Generation) as u32;
+        each(&self.ports, |id, port| image.ports.set(id, port));
+        each(&self.tables, |id, table| {
+            image.tables.set(id, table);
+            image.counters.set(table.counter, table.counter != 0);
+        });
+        each(&self.groups, |id, group| {
+            image.groups.set(id, group);
+            image.counters.set(group.counter, group.counter != 0);
+        });
+        each(&self.backends, |id, backend| {
+            image.backends.set(id, backend);
+        });
+        each(&self.slots, |index, slot| image.slots.set(index, slot));
+        // One that counts and belongs to nobody has to be zeroed.
+        each(&self.counters, |index, _| image.counters.set(index, true));
+        Ok(image)
+    }
+
+    fn write(&mut self, op: &Op) -> Result<(), MapsError> {
+        match op {
+            Op::Put(entry) => self.put(entry),
+            Op::Delete(place) => self.delete(*place),
+            Op::Barrier => bpf::wait_for_programs().map_err(MapsError::Barrier),
+        }
+    }
+}
+
+/// Every element that is not all zero.
+fn each<T>(map: &Mapped<T>, mut found: impl FnMut(u32, T))
+where
+    T: IntoBytes + FromBytes + Immutable + Copy + Default + PartialEq,
+{
+    for (index, value) in map.iter() {
+        if value != T::default() {
+            found(index, value);
+        }
+    }
+}
+
+fn in_map(map: &'static str) -> impl Fn(OutOfBounds) -> MapsError + Copy {
+    move |source| MapsError::Bounds { map, source }
 }
 
 fn open<T>(

@@ -16,9 +16,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MapOpenError {
-    #[error("cannot open: {0}")]
+    #[error("cannot open")]
     Open(#[from] MapError),
-    #[error("cannot map into memory: {0}")]
+    #[error("cannot map into memory")]
     Mmap(#[from] io::Error),
     #[error("its values have {found} bytes, not {expected}")]
     Size { found: u32, expected: usize },

@@ -2,28 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
 use sluice_model::{
     change::{Change, Object},
     key::Subject,
 };
 
 use super::documents;
-
-/// Something that a person has to correct, named by file, document and line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    pub file: PathBuf,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub document: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub line: Option<usize>,
-    pub text: String,
-}
+use crate::inputs::Problem;
 
 /// One file: its last good objects, and what is wrong with its present content.
 #[derive(Debug, Default)]
@@ -134,18 +122,5 @@ impl Catalog {
             .values()
             .filter(|source| source.good.is_none())
             .count()
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        if let Some(document) = self.document {
-            write!(f, " (document {document})")?;
-        }
-        write!(f, ": {}", self.text)
     }
 }

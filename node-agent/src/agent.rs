@@ -1,0 +1,176 @@
+//! The one owner of index, ids and observed image.
+//!
+//! News go into the index; a pass compiles what they touched and writes the difference. What was
+//! observed moves with each write that succeeded, so a failed one stays in the difference and the
+//! next pass tries it again. Everything here is synchronous; [`drive`] gives it time and company.
+
+mod drive;
+pub mod explain;
+pub mod self_test;
+pub mod status;
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use sluice_model::{
+    image::{Image, Place},
+    index::Index,
+    key::Kind,
+    pass::State,
+    plan::{self, Op},
+};
+
+pub use drive::{Ended, Handle, drive, handle};
+use self_test::Verdict;
+use sluice_node_abi::keys::FrontendKey;
+
+use crate::{
+    inputs::{News, Problem, View},
+    maps::{Maps, MapsError},
+    metrics::Counts,
+};
+
+pub struct Agent<M> {
+    index: Index,
+    state: State,
+    observed: Image,
+    maps: M,
+    view: View,
+    /// Frontends that the maps held at the start and nothing has asked for yet. While the view is
+    /// partial they may belong to what could not be read.
+    unclaimed: Option<BTreeSet<FrontendKey>>,
+    problems: Vec<Problem>,
+    counts: Counts,
+    self_test: Option<Verdict>,
+}
+
+/// What one pass did.
+#[derive(Debug)]
+pub struct Done {
+    pub compiled: usize,
+    pub changed: usize,
+    pub written: usize,
+    pub skipped: usize,
+    pub failed: Vec<MapsError>,
+    pub took: Duration,
+}
+
+impl<M: Maps> Agent<M> {
+    /// Takes the maps as they are: what an earlier agent wrote is in force until the inputs have
+    /// told everything.
+    pub fn start(maps: M) -> Result<Self, MapsError> {
+        let observed = maps.read()?;
+        Ok(Self {
+            index: Index::awaiting(Kind::ALL),
+            state: State::restore(maps.capacities(), &observed),
+            observed,
+            maps,
+            view: View::Partial,
+            unclaimed: None,
+            problems: Vec::new(),
+            counts: Counts::default(),
+            self_test: None,
+        })
+    }
+
+    pub fn hear(&mut self, news: News) {
+        let News {
+            changes,
+            view,
+            problems,
+        } = news;
+        for change in changes {
+            self.index.apply(change);
+        }
+        self.view = view;
+        self.problems = problems;
+    }
+
+    /// One turn of the wheel; `None` until every input has listed.
+    pub fn pass(&mut self) -> Option<Done> {
+        let began = Instant::now();
+        let pass = self.state.pass(&mut self.index, &self.observed)?;
+        let wanted = &self.state.image().frontends;
+        let unclaimed = self.unclaimed.get_or_insert_with(|| {
+            let held = self.observed.frontends.keys();
+            held.filter(|key| !wanted.contains_key(key))
+                .copied()
+                .collect()
+        });
+        if self.view == View::Whole {
+            unclaimed.clear();
+        }
+        let outcome = pass.plan.run(&mut self.observed, |op| match op {
+            Op::Delete(Place::Frontend(key)) if unclaimed.contains(key) => Err(MapsError::HeldBack),
+            _ => self.maps.write(op),
+        });
+        self.state.finish(&outcome);
+        let failed = outcome.failed.into_iter().map(|(_, error)| error);
+        let done = Done {
+            compiled: pass.compiled,
+            changed: pass.changed,
+            written: outcome.done,
+            skipped: outcome.skipped,
+            failed: failed
+                .filter(|error| !matches!(error, MapsError::HeldBack))
+                .collect(),
+            took: began.elapsed(),
+        };
+        self.counts.passed(&done);
+        Some(done)
+    }
+
+    /// Reads the maps anew; what somebody else changed is put right by the next pass. Says how
+    /// many places that were.
+    pub fn reread(&mut self) -> Result<usize, MapsError> {
+        let found = self.maps.read()?;
+        let drift = plan::diff(&found, &self.observed).steps.len();
+        if drift > 0 {
+            self.observed = found;
+            self.state.look_at_everything();
+            self.counts.drifted(drift);
+        }
+        Ok(drift)
+    }
+
+    /// Whether the kernel does what the inputs said.
+    pub fn is_ready(&self) -> Result<(), String> {
+        if !self.index.awaited().is_empty() {
+            return Err("not every input has listed yet".into());
+        }
+        match &self.self_test {
+            None => Err("the self-test has not run yet".into()),
+            Some(Err(failure)) => Err(format!("the self-test failed: {failure}")),
+            Some(Ok(_)) => Ok(()),
+        }
+    }
+
+    pub fn maps(&self) -> &M {
+        &self.maps
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl Done {
+    /// Whether there was anything to do.
+    pub fn is_idle(&self) -> bool {
+        self.compiled == 0 && self.written == 0 && self.failed.is_empty()
+    }
+}

@@ -1,0 +1,157 @@
+//! The agent in time: news, questions, retries, and looking after itself.
+
+use std::{error::Error, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+use tracing::{debug, error, info, warn};
+
+use super::{Agent, Done, self_test::Verdict};
+use crate::{
+    inputs::{Input, Problem},
+    maps::Maps,
+};
+
+/// A write that failed is tried again after this, then after twice as long, and so on.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_LAST: Duration = Duration::from_secs(30);
+
+/// How often the maps are read again and the self-test is run.
+const CHECK_EVERY: Duration = Duration::from_secs(30);
+
+type Question<M> = Box<dyn FnOnce(&mut Agent<M>) + Send>;
+
+/// Asks the agent from elsewhere; answered between two passes.
+pub struct Handle<M>(mpsc::Sender<Question<M>>);
+
+impl<M> Clone for Handle<M> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// The agent has ended.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the agent is ending")]
+pub struct Ended;
+
+impl<M: 'static> Handle<M> {
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Agent<M>) -> T + Send + 'static,
+    ) -> Result<T, Ended> {
+        let (sender, answer) = oneshot::channel();
+        let question: Question<M> = Box::new(move |agent| {
+            // Fails only when the one who asked went away.
+            let _ = sender.send(question(agent));
+        });
+        self.0.send(question).await.map_err(|_| Ended)?;
+        answer.await.map_err(|_| Ended)
+    }
+}
+
+/// What asks, and the other end of it.
+pub fn handle<M>() -> (Handle<M>, mpsc::Receiver<Question<M>>) {
+    let (sender, questions) = mpsc::channel(64);
+    (Handle(sender), questions)
+}
+
+/// Runs the agent until `stop` is done. The kernel goes on as it was left.
+pub async fn drive<M: Maps>(
+    mut agent: Agent<M>,
+    mut input: impl Input,
+    mut questions: mpsc::Receiver<Question<M>>,
+    stop: impl Future<Output = ()>,
+) {
+    let mut stop = std::pin::pin!(stop);
+    let mut check = interval(CHECK_EVERY);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut retry = Retry::default();
+    loop {
+        tokio::select! {
+            () = &mut stop => return,
+            news = input.next() => {
+                report_problems(agent.problems(), &news.problems);
+                agent.hear(news);
+                retry.note(pass(&mut agent));
+            }
+            () = retry.due() => retry.note(pass(&mut agent)),
+            Some(question) = questions.recv() => question(&mut agent),
+            _ = check.tick() => {
+                match agent.reread() {
+                    Ok(0) => {}
+                    Ok(places) => warn!(places, "the maps had been changed by somebody else"),
+                    Err(error) => error!(error = &error as &dyn Error, "cannot read the maps"),
+                }
+                retry.note(pass(&mut agent));
+                if agent.index().awaited().is_empty() {
+                    tell(agent.test_self());
+                }
+            }
+        }
+    }
+}
+
+fn pass<M: Maps>(agent: &mut Agent<M>) -> Option<Done> {
+    let done = agent.pass()?;
+    for error in &done.failed {
+        debug!(error = error as &dyn Error, "a write failed");
+    }
+    if !done.is_idle() {
+        info!(
+            compiled = done.compiled,
+            changed = done.changed,
+            written = done.written,
+            failed = done.failed.len(),
+            skipped = done.skipped,
+            took_us = done.took.as_micros(),
+            "pass",
+        );
+    }
+    Some(done)
+}
+
+fn tell(verdict: &Verdict) {
+    match verdict {
+        Ok(passed) => debug!(addresses = ?passed.addresses, "self-test passed"),
+        Err(failure) => error!(%failure, "self-test failed"),
+    }
+}
+
+fn report_problems(before: &[Problem], now: &[Problem]) {
+    for problem in now.iter().filter(|problem| !before.contains(problem)) {
+        warn!(%problem, "a manifest was not taken");
+    }
+    for problem in before.iter().filter(|problem| !now.contains(problem)) {
+        info!(file = %problem.file.display(), "no longer a problem");
+    }
+}
+
+/// When to try failed writes again.
+#[derive(Debug, Default)]
+struct Retry {
+    at: Option<Instant>,
+    pause: Duration,
+}
+
+impl Retry {
+    fn note(&mut self, done: Option<Done>) {
+        let Some(done) = done else { return };
+        if done.failed.is_empty() {
+            *self = Self::default();
+            return;
+        }
+        self.pause = (self.pause * 2).clamp(RETRY_FIRST, RETRY_LAST);
+        self.at = Some(Instant::now() + self.pause);
+        warn!(failed = done.failed.len(), again_in = ?self.pause, "some writes failed");
+    }
+
+    async fn due(&self) {
+        match self.at {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+}
