@@ -42,19 +42,27 @@ const DEFINITIONS: [Definition; 3] = [
     Definition {
         name: "kubernetes",
         folder: "",
-        programs: &[Program {
-            package: ".",
-            file: "control-plane",
-            names: &[
-                "etcd",
-                "kube-apiserver",
-                "kube-controller-manager",
-                "kube-proxy",
-                "kube-scheduler",
-                "kubectl",
-                "kubelet",
-            ],
-        }],
+        programs: &[
+            Program {
+                package: ".",
+                file: "control-plane",
+                names: &[
+                    "etcd",
+                    "kube-apiserver",
+                    "kube-controller-manager",
+                    "kube-proxy",
+                    "kube-scheduler",
+                    "kubectl",
+                    "kubelet",
+                ],
+            },
+            // The server of Kubernetes' own tests.
+            Program {
+                package: "k8s.io/kubernetes/test/images/agnhost",
+                file: "agnhost",
+                names: &[],
+            },
+        ],
         tags: "",
         versioned_by: "k8s.io/kubernetes",
         stamped: true,
@@ -117,9 +125,11 @@ fn module(workspace: &Workspace, definition: &'static Definition) -> Result<Cach
         .join(definition.folder);
     let version = version_of(&folder, definition.versioned_by)?;
     // A folder below with a go.mod is a module of its own.
-    let key = Key::new(definition.name)
-        .text(definition.tags)
-        .folder(&folder, |below| below.join("go.mod").is_file())?;
+    let mut key = Key::new(definition.name).text(definition.tags);
+    for program in definition.programs {
+        key = key.text(program.package).text(&program.names.join(" "));
+    }
+    let key = key.folder(&folder, |below| below.join("go.mod").is_file())?;
     let build = Module {
         definition,
         folder,
