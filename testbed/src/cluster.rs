@@ -29,6 +29,7 @@ use crate::run::Run;
 pub use images::TESTBED;
 pub use kubectl::Kubectl;
 pub use node::Node;
+pub use pod::Pod;
 pub use tools::Tools;
 
 mod addresses;
@@ -39,6 +40,7 @@ mod forwarder;
 mod images;
 mod kubectl;
 pub(crate) mod node;
+mod pod;
 mod raise;
 mod tools;
 
@@ -121,6 +123,11 @@ impl Cluster {
             &timeout,
         ])
         .map(drop)
+    }
+
+    /// The way into a running pod that has the testbed's program inside, to give it orders.
+    pub fn pod(&self, namespace: &str, name: &str) -> Result<Pod> {
+        Pod::enter(self.run(), &self.kubectl, namespace, name)
     }
 
     pub fn nodes(&self) -> &[Node] {

@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 mod cluster;
 mod load;
 mod pause;
+mod resolve;
 mod serve;
 mod sweep;
 
@@ -31,6 +32,7 @@ struct Args {
 enum Verb {
     Serve(serve::Args),
     Load(load::Args),
+    Resolve(resolve::Args),
     Cluster(cluster::Args),
     Sweep(sweep::Args),
     Pause(pause::Args),
@@ -58,6 +60,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Serve(args) => serve::run(args),
         Verb::Load(args) => load::run(args),
+        Verb::Resolve(args) => resolve::run(&args),
         Verb::Cluster(args) => cluster::run(args),
         Verb::Sweep(args) => sweep::run(&args),
         Verb::Pause(args) => pause::run(args),

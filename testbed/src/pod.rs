@@ -5,28 +5,27 @@
 //! its standard input and output. It ends when the input does, so it cannot outlive its owner.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Deref;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
 
-use self::channel::Channel;
 use self::network::Network;
-use self::order::{Task, Told};
+use self::order::Task;
 use crate::cgroup::Cgroup;
-use crate::errno::Code;
-use crate::load::{Answer, Load, Report, Target};
 use crate::netns::Inside;
 use crate::node::Node;
 use crate::process::Process;
-use crate::program::{Step, StepResult};
 use crate::serve::{Behaviour, Naming, Service};
 
+pub use orders::{Orders, RunningLoad};
 pub use place::{Driver, Qos};
 
 mod channel;
 mod inside;
 mod network;
 mod order;
+mod orders;
 mod place;
 
 pub(crate) use inside::become_pod;
@@ -50,24 +49,17 @@ enum Place {
     Host,
 }
 
-/// A running pod; dropping it ends it and removes its namespace and cgroup.
+/// A running pod, which takes [`Orders`]; dropping it ends it and removes its namespace and cgroup.
 #[derive(Debug)]
 pub struct Pod {
     name: String,
     uid: String,
     network: Network,
-    channel: Channel,
+    orders: Orders,
     process: Process,
     tree: Cgroup,
     container: Cgroup,
     node: Node,
-}
-
-/// A load that goes on while the test does something else.
-#[derive(Debug)]
-pub struct RunningLoad<'pod> {
-    pod: &'pod Pod,
-    answer: channel::Pending,
 }
 
 impl Builder {
@@ -163,14 +155,15 @@ impl Builder {
             .piped()
             .spawn()?;
         let pipes = process.pipes().context("the process has no pipes")?;
-        let channel = Channel::open(pipes).with_context(|| process.output().unwrap_or_default())?;
+        let orders = Orders::open(&self.service.name, pipes)
+            .with_context(|| process.output().unwrap_or_default())?;
         let (name, uid) = (self.service.name.clone(), self.uid.clone());
         let node = self.node.clone();
         Ok(Pod {
             name,
             uid,
             network,
-            channel,
+            orders,
             process,
             tree,
             container,
@@ -236,49 +229,22 @@ impl Pod {
         self.process.signal(Signal::SIGKILL)
     }
 
-    /// Connects, and hears who answers; that the connect failed is an error that holds its [`Code`].
-    pub fn connect(&self, target: impl Into<Target>) -> Result<Answer> {
-        let target = target.into();
-        self.try_connect(target)?
-            .with_context(|| format!("{} asks {target}", self.name))
-    }
-
-    /// As [`Pod::connect`], with the connect's own failure as a value.
-    pub fn try_connect(&self, target: impl Into<Target>) -> Result<Result<Answer, Code>> {
-        match self.channel.ask(Task::Ask(target.into()))? {
-            Told::Answer(answer) => Ok(answer),
-            other => unexpected(&other),
-        }
-    }
-
-    /// Runs a program of socket calls; one result per step.
-    pub fn run(&self, steps: &[Step]) -> Result<Vec<StepResult>> {
-        match self.channel.ask(Task::Run(steps.to_vec()))? {
-            Told::Steps(results) => Ok(results),
-            other => unexpected(&other),
-        }
-    }
-
-    /// Runs a load to its end.
-    pub fn load(&self, load: &Load) -> Result<Report> {
-        self.start_load(load)?.finish()
-    }
-
-    pub fn start_load(&self, load: &Load) -> Result<RunningLoad<'_>> {
-        Ok(RunningLoad {
-            pod: self,
-            answer: self.channel.begin(Task::Load(load.clone()))?,
-        })
-    }
-
     /// Makes its echo ports fail in some way, or answer again.
     pub fn behave(&self, behaviour: Behaviour) -> Result<()> {
-        done(&self.channel.ask(Task::Behave(behaviour))?)
+        self.orders.done(Task::Behave(behaviour))
     }
 
     /// What `/ready` on its HTTP ports answers.
     pub fn set_ready(&self, ready: bool) -> Result<()> {
-        done(&self.channel.ask(Task::Ready(ready))?)
+        self.orders.done(Task::Ready(ready))
+    }
+}
+
+impl Deref for Pod {
+    type Target = Orders;
+
+    fn deref(&self) -> &Orders {
+        &self.orders
     }
 }
 
@@ -289,41 +255,4 @@ impl Drop for Pod {
             eprintln!("the pod {} was not removed whole: {error:#}", self.name);
         }
     }
-}
-
-impl RunningLoad<'_> {
-    /// What has happened until now.
-    pub fn so_far(&self) -> Result<Report> {
-        report(self.pod.channel.ask(Task::PeekLoad(self.answer.id()))?)
-    }
-
-    /// Waits until it ends by itself.
-    pub fn finish(self) -> Result<Report> {
-        report(self.answer.wait()?)
-    }
-
-    /// Ends it after the tries that are on their way.
-    pub fn stop(self) -> Result<Report> {
-        done(&self.pod.channel.ask(Task::StopLoad(self.answer.id()))?)?;
-        self.finish()
-    }
-}
-
-fn report(told: Told) -> Result<Report> {
-    match told {
-        Told::Report(report) => Ok(report),
-        other => unexpected(&other),
-    }
-}
-
-fn done(told: &Told) -> Result<()> {
-    if matches!(told, Told::Done) {
-        Ok(())
-    } else {
-        unexpected(told)
-    }
-}
-
-fn unexpected<T>(told: &Told) -> Result<T> {
-    bail!("the pod gave an answer to something else: {told:?}")
 }

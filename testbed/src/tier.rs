@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, bail};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+use crate::cluster::Tools;
 use crate::command;
 use crate::requirements::{Host, Missing};
 
@@ -70,7 +71,11 @@ pub struct Shared<T: 'static> {
 impl Tier {
     /// What the machine lacks for this tier.
     pub fn check(self) -> Result<(), Missing> {
-        Host::find().map(drop)
+        Host::find()?;
+        match self {
+            Self::Kernel | Self::Files => Ok(()),
+            Self::Cluster => Tools::find().map(drop),
+        }
     }
 }
 

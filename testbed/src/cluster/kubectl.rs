@@ -24,6 +24,10 @@ impl Kubectl {
         }
     }
 
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
