@@ -7,7 +7,7 @@ XTASK := $(CARGO) run $(if $(BUILT),--quiet) --package sluice-xtask --
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup test test-all lint clean cargo
+.PHONY: help setup test test-all lint kernels clean cargo
 
 help: ## Show this list.
 	@echo "Sluice. Each target sets up what it needs; the first run takes a while, later ones do not."
@@ -24,6 +24,9 @@ test-all: cargo ## Like test, with the long forms.
 
 lint: cargo ## Check format, lints, shell, Go, and the rules on dependencies.
 	@$(XTASK) lint
+
+kernels: cargo ## Boot Linux 5.10, 6.1, 6.12 and the newest in qemu: a table of features and tests.
+	@$(XTASK) kernels
 
 clean: cargo ## Remove build results; with CACHE=1 also the downloaded and built tools.
 	@$(XTASK) clean $(if $(CACHE),--cache)

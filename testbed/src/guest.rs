@@ -163,6 +163,7 @@ fn execute(order: &Order, port: &File) -> Result<String> {
             ("HOME", "/"),
             ("TMPDIR", "/tmp"),
             ("CI", "true"),
+            ("NO_COLOR", "1"),
             ("RUST_BACKTRACE", "1"),
         ])
         .stdin(Stdio::null())

@@ -5,6 +5,7 @@
 
 mod cache;
 mod clean;
+mod kernels;
 mod key;
 mod lint;
 mod process;
@@ -39,6 +40,8 @@ enum Task {
     TestAll(test::Args),
     /// Check format, lints, shell, Go, and the rules on dependencies.
     Lint,
+    /// Boot other kernels in qemu: what each has of what Sluice uses, and the kernel tier on each.
+    Kernels(kernels::Args),
     /// Remove build results; with --cache also the downloaded and built tools.
     Clean(clean::Args),
 }
@@ -68,6 +71,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Test(args) => test::run(&workspace, &args, test::Form::Short),
         Task::TestAll(args) => test::run(&workspace, &args, test::Form::Long),
         Task::Lint => lint::run(&workspace),
+        Task::Kernels(args) => kernels::run(&workspace, &args),
         Task::Clean(args) => {
             clean::run(&workspace, &args)?;
             Ok(ExitCode::SUCCESS)

@@ -116,13 +116,24 @@ fn steps(workspace: &Workspace, needs: &[Need]) -> Result<Vec<Box<dyn Step>>> {
 }
 
 /// A program or several, built into one entry of the cache.
-struct Cached<B> {
-    cache: Cache,
-    key: Key,
-    build: B,
+pub(crate) struct Cached<B> {
+    pub(crate) cache: Cache,
+    pub(crate) key: Key,
+    pub(crate) build: B,
 }
 
-trait Build {
+/// The entry of something that a single task needs; made with the same progress as a step.
+pub(crate) fn provide<B: Build>(cached: &Cached<B>) -> Result<PathBuf> {
+    if !cached.is_done()? {
+        let progress = Progress::start(&cached.title());
+        let made = cached.carry_out(&progress);
+        made.with_context(|| format!("{} could not be set up", cached.title()))?;
+        progress.done("done");
+    }
+    Ok(cached.cache.entry(&cached.key))
+}
+
+pub(crate) trait Build {
     fn title(&self) -> String;
     /// Builds into `site.out`; everything printed goes to the log.
     fn build(

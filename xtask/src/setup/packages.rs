@@ -58,7 +58,7 @@ impl Purpose {
                 "runc",
             ],
             Purpose::Lint => &["shellcheck"],
-            Purpose::Kernels => &["kmod", "qemu-system-x86", "xz-utils"],
+            Purpose::Kernels => &["binutils", "kmod", "qemu-system-x86", "xz-utils"],
         }
     }
 }

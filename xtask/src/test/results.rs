@@ -36,6 +36,24 @@ impl Results {
         }
     }
 
+    /// Takes over what was counted elsewhere.
+    pub(crate) fn add(&mut self, other: Results) {
+        let Results {
+            targets,
+            passed,
+            failed,
+            skipped,
+            skips,
+            unreadable,
+        } = other;
+        self.targets += targets;
+        self.passed += passed;
+        self.failed += failed;
+        self.skipped += skipped;
+        self.skips.extend(skips);
+        self.unreadable.extend(unreadable);
+    }
+
     /// The tiers that did not run, each with its reason.
     pub(crate) fn skips(&self) -> &[String] {
         &self.skips
