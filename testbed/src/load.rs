@@ -218,21 +218,6 @@ impl Report {
         *self.versions.entry(answer.version.clone()).or_default() += 1;
     }
 
-    pub(crate) fn count_storage(&mut self, name: &str, value: Option<Vec<u8>>, count: u64) {
-        match self
-            .storages
-            .iter_mut()
-            .find(|stored| stored.name == name && stored.value == value)
-        {
-            Some(stored) => stored.count += count,
-            None => self.storages.push(Stored {
-                name: name.to_owned(),
-                value,
-                count,
-            }),
-        }
-    }
-
     /// Adds what another client has seen.
     pub fn merge(&mut self, other: Self) {
         let Self {
@@ -257,12 +242,20 @@ impl Report {
         self.failures.extend(failures);
         self.failures.sort_by_key(|failure| failure.at);
         self.order.extend(order);
-        for Stored { name, value, count } in storages {
-            self.count_storage(&name, value, count);
-        }
+        self.storages = merged(self.storages.drain(..).chain(storages));
         self.connects.merge(&connects);
         self.answers.merge(&answers);
     }
+}
+
+/// Equal entries become one.
+fn merged(storages: impl Iterator<Item = Stored>) -> Vec<Stored> {
+    let mut counts = BTreeMap::<_, u64>::new();
+    for Stored { name, value, count } in storages {
+        *counts.entry((name, value)).or_default() += count;
+    }
+    let entry = |((name, value), count)| Stored { name, value, count };
+    counts.into_iter().map(entry).collect()
 }
 
 impl fmt::Display for Target {

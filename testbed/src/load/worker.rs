@@ -1,5 +1,6 @@
 //! Carries out a load in this process.
 
+use std::mem;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
-use super::{Answer, Failure, Load, Report, Stage, Target};
+use super::{Answer, Failure, Load, Report, Stage, Stored, Target};
 use crate::bpf;
 use crate::program::{Family, Transport, socket};
 
@@ -53,24 +54,30 @@ impl Course {
                 }
             });
         }
-        let mut report = self.so_far();
-        report.elapsed = self.started.elapsed();
-        report
+        let report = mem::take(&mut *self.report.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut whole = Report::default();
+        whole.merge(report);
+        whole.elapsed = self.started.elapsed();
+        whole
     }
 
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// What all threads have seen until now.
+    /// What all threads have seen until now, without the lists that grow with every try.
     pub(crate) fn so_far(&self) -> Report {
-        let mut report = self
-            .report
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        report.elapsed = self.started.elapsed();
-        report
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        Report {
+            tries: report.tries,
+            elapsed: self.started.elapsed(),
+            names: report.names.clone(),
+            versions: report.versions.clone(),
+            failures: report.failures.clone(),
+            connects: report.connects.clone(),
+            answers: report.answers.clone(),
+            ..Report::default()
+        }
     }
 
     fn work(&self) {
@@ -89,7 +96,12 @@ impl Course {
                     report.connects.add(asked.connect);
                     report.answers.add(asked.whole);
                     if let Some(value) = asked.storage {
-                        report.count_storage(&asked.answer.name, value, 1);
+                        let name = asked.answer.name.clone();
+                        report.storages.push(Stored {
+                            name,
+                            value,
+                            count: 1,
+                        });
                     }
                     if self.load.in_order {
                         report.order.push(asked.answer.name);
