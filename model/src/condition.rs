@@ -192,13 +192,13 @@ pub(crate) fn version_status(
     }
 }
 
-/// A share with as many digits as tell it from nothing.
+/// A share with as many digits as tell it from nothing and from everything.
 pub(crate) fn percent(part: u32, whole: u32) -> String {
     if whole == 0 {
         return "0.0%".to_owned();
     }
     let percent = 100.0 * f64::from(part) / f64::from(whole);
-    if part > 0 && percent < 0.1 {
+    if part > 0 && percent < 0.1 || part < whole && percent > 99.9 {
         format!("{percent:.2}%")
     } else {
         format!("{percent:.1}%")

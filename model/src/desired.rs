@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use sluice_crds::split::{Selection, WhenUnavailable};
 
 use crate::{
@@ -51,7 +51,7 @@ pub struct PortId {
 }
 
 /// The rule that decides where a port's connections go.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Owner {
     /// No policy: the Service's own endpoints.
     Service,
@@ -90,6 +90,21 @@ impl Version {
         } else {
             self.backends.len()
         }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service => f.write_str("Service"),
+            Self::Split(key) => write!(f, "TrafficSplit {key}"),
+        }
+    }
+}
+
+impl Serialize for Owner {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -150,13 +150,15 @@ where
     F: Fn(&T) -> Option<Object>,
 {
     let mut unknown = Vec::new();
-    let typed: T = serde_ignored::deserialize(manifest, |path| unknown.push(path.to_string()))
+    let typed: T = serde_ignored::deserialize(manifest, |path| unknown.push(field(&path)))
         .map_err(|error| Unreadable::Malformed {
             detail: format!("{subject}: {error}"),
         })?;
     let Some(mut object) = fact(&typed) else {
         return Err(malformed("metadata.name is missing"));
     };
+    // These two chose the type; a custom resource's type does not have them again.
+    unknown.retain(|path| path != "apiVersion" && path != "kind");
     object
         .findings_mut()
         .extend(unknown.into_iter().map(|path| {
@@ -168,6 +170,22 @@ where
             .at(path)
         }));
     Ok(object)
+}
+
+/// A path as findings write it: `spec.ports[0].port`.
+fn field(path: &serde_ignored::Path<'_>) -> String {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", field(parent)),
+        Path::Map { parent, key } => match field(parent) {
+            parent if parent.is_empty() => key.clone(),
+            parent => format!("{parent}.{key}"),
+        },
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => field(parent),
+    }
 }
 
 fn malformed(detail: &str) -> Unreadable {
@@ -189,4 +207,78 @@ fn address(text: &str) -> Result<IpAddr, (Reason, String)> {
         ));
     }
     Ok(ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Unreadable, address, parse};
+    use crate::{change::Change, finding::Reason, key::Kind};
+
+    #[test]
+    fn addresses_are_canonical_before_anything_looks_at_them() {
+        let ip = |text| address(text).map(|ip| ip.to_string());
+        assert_eq!(ip("::ffff:10.0.0.1"), Ok("10.0.0.1".to_owned()));
+        assert_eq!(ip("FD00:0:0::1"), Ok("fd00::1".to_owned()));
+        for text in [
+            "010.0.0.1",
+            "10.0.1",
+            "fe80::1%eth0",
+            "10.0.0.1/32",
+            "",
+            " 10.0.0.1",
+        ] {
+            assert_eq!(
+                address(text).map_err(|(reason, _)| reason),
+                Err(Reason::Invalid)
+            );
+        }
+        for text in ["0.0.0.0", "::", "::ffff:0.0.0.0", "224.0.0.1", "ff02::1"] {
+            let reason = address(text).map_err(|(reason, _)| reason);
+            assert_eq!(reason, Err(Reason::AddressReserved), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_without_a_namespace_is_in_the_default_one() {
+        let manifest = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}});
+        let Ok(Change::Set(object)) = parse(manifest) else {
+            panic!("a Service")
+        };
+        assert_eq!(object.subject().to_string(), "Service default/a");
+        let manifest = json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": "a", "namespace": "b"},
+        });
+        let Ok(Change::Set(object)) = parse(manifest) else {
+            panic!("a Node")
+        };
+        assert_eq!(object.subject().to_string(), "Node a");
+        assert_eq!(object.subject().kind, Kind::Node);
+    }
+
+    #[test]
+    fn what_is_no_object_of_ours_is_said_or_skipped() {
+        let foreign = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {}});
+        assert!(matches!(parse(foreign), Err(Unreadable::Foreign { .. })));
+        for manifest in [
+            json!(null),
+            json!([]),
+            json!({"kind": "Service"}),
+            json!({"apiVersion": "v1", "kind": "Service"}),
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a/b"}}),
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": 1}),
+            json!({
+                "apiVersion": "sluice.dev/v1alpha1", "kind": "TrafficSplit",
+                "metadata": {"name": "a"},
+                "spec": {"service": "a", "versions": [{"name": "b", "service": "c", "weight": -1}]},
+            }),
+        ] {
+            let read = parse(manifest.clone());
+            assert!(
+                matches!(read, Err(Unreadable::Malformed { .. })),
+                "{manifest}: {read:?}"
+            );
+        }
+    }
 }

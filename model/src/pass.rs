@@ -33,6 +33,8 @@ pub struct State {
     refused: BTreeMap<ServiceKey, Full>,
     lowered: Lowered,
     unsettled: BTreeSet<Place>,
+    /// The last pass gave something back that a refused Service may find room in.
+    gave_back: bool,
     /// The next pass looks at everything instead of at what changed.
     everything: bool,
 }
@@ -65,6 +67,7 @@ impl State {
             refused: BTreeMap::new(),
             lowered,
             unsettled: BTreeSet::new(),
+            gave_back: false,
             everything: true,
         }
     }
@@ -119,6 +122,12 @@ impl State {
     /// How the plan of the last pass went.
     pub fn finish<E>(&mut self, outcome: &Outcome<E>) {
         self.unsettled.clone_from(&outcome.unsettled);
+    }
+
+    /// Whether another pass has something to do even when nothing changes: writes to try again, or
+    /// room that has become free for a Service that found none.
+    pub fn wants_pass(&self) -> bool {
+        self.everything || !self.unsettled.is_empty() || self.gave_back && !self.refused.is_empty()
     }
 
     pub fn desired(&self) -> &Desired {
@@ -197,6 +206,7 @@ impl State {
 
     /// What goes comes first, so that it makes room for the frontends of what comes.
     fn lower(&mut self, changes: Vec<(ServiceKey, Option<Arc<Service>>)>) {
+        self.gave_back = false;
         let (going, coming): (Vec<_>, Vec<_>) = changes
             .into_iter()
             .partition(|(_, service)| service.is_none());
@@ -204,6 +214,7 @@ impl State {
             match self.lowered.set(&key, service.as_deref()) {
                 Ok(()) => {
                     self.refused.remove(&key);
+                    self.gave_back |= self.desired.services.contains_key(&key);
                 }
                 Err(full) => {
                     self.refused.insert(key.clone(), full);

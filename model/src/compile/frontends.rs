@@ -30,7 +30,7 @@ pub(super) fn of(
         };
         match owner(snapshot, frontend) {
             Some(owner) if owner != key => {
-                let detail = format!("{frontend} belongs to Service {owner}, which is older");
+                let detail = format!("{frontend} belongs to Service {owner}, which comes first");
                 findings.push(Finding::new(key.clone(), Reason::Conflicted, detail));
             }
             _ => frontends.push(frontend),

@@ -43,7 +43,7 @@ pub(super) fn resolve<'a>(
         let winner = ports.iter().find_map(|port| owners.of(port));
         match winner {
             Some((winner, _)) => {
-                let detail = format!("TrafficSplit {winner} is older and has the same ports");
+                let detail = format!("TrafficSplit {winner} comes first and has the same ports");
                 findings.push(Finding::new(key.clone(), Reason::Conflicted, detail));
             }
             None => owners.accepted.push((key, split, ports)),

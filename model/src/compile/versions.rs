@@ -35,7 +35,7 @@ pub(super) fn lent(
         Some(own) => Ok(endpoints(snapshot, lender, own, family)),
         None => {
             let detail = format!(
-                "Service {lender} has no {} port named {:?}, none numbered {}, and more than one or none at all",
+                "no {} port of Service {lender} is named {:?} or numbered {}, and it has not just one",
                 port.protocol, &*port.name, port.number
             );
             Err((Reason::PortNotFound, detail))

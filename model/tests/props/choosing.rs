@@ -1,102 +1,21 @@
 //! The kernel's choice, run on the host over lowered images.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sluice_crds::split::Selection;
 use sluice_model::{
     desired::Backend,
-    image::Image,
-    key::{Frontend, Port},
+    key::Port,
     oracle::{self, Answer},
 };
-use sluice_node_abi::{keys, values};
-use sluice_node_ebpf::choose::{self, Refusal, Tables};
 
 use crate::{
     config,
+    kernel::Kernel,
     world::{Event, Node, frontends, service, slice, split},
 };
-
-/// An image with counters, as the kernel sees it.
-struct Kernel<'a> {
-    image: &'a Image,
-    rows: Rows,
-    counters: RefCell<BTreeMap<u32, u64>>,
-    random: RefCell<u32>,
-}
-
-#[derive(Default)]
-struct Rows {
-    tables: BTreeMap<u32, values::Table>,
-    groups: BTreeMap<u32, values::Group>,
-    backends: BTreeMap<u32, values::Backend>,
-}
-
-impl<'a> Kernel<'a> {
-    fn new(image: &'a Image) -> Self {
-        Self {
-            image,
-            rows: Rows {
-                tables: image.tables.iter().collect(),
-                groups: image.groups.iter().collect(),
-                backends: image.backends.iter().collect(),
-            },
-            counters: RefCell::default(),
-            random: RefCell::new(1),
-        }
-    }
-
-    fn connect(&self, frontend: Frontend) -> Result<Option<Backend>, Refusal> {
-        let front = self.image.frontends[&frontend.key()];
-        let root = self.image.ports.get(front.port).root();
-        match choose::choose(self, root) {
-            Ok(choice) => {
-                let row = self.image.backends.get(choice.backend);
-                Ok(Some(Backend {
-                    ip: keys::ip(row.address),
-                    port: Port::new(u16::from_be_bytes(row.port)).expect("a port"),
-                }))
-            }
-            Err(Refusal::Empty) => Ok(None),
-            Err(Refusal::Dangling) => Err(Refusal::Dangling),
-        }
-    }
-}
-
-impl Tables for Kernel<'_> {
-    fn table(&self, id: u32) -> Option<&values::Table> {
-        self.rows.tables.get(&id)
-    }
-
-    fn group(&self, id: u32) -> Option<&values::Group> {
-        self.rows.groups.get(&id)
-    }
-
-    fn backend(&self, id: u32) -> Option<&values::Backend> {
-        self.rows.backends.get(&id)
-    }
-
-    fn slot(&self, index: u32) -> Option<u32> {
-        Some(self.image.slots.get(index))
-    }
-
-    fn tick(&self, counter: u32) -> Option<u64> {
-        assert_ne!(counter, 0, "entry 0 is never given out");
-        let mut counters = self.counters.borrow_mut();
-        let value = counters.entry(counter).or_default();
-        *value += 1;
-        Some(*value - 1)
-    }
-
-    fn random(&self) -> u32 {
-        let mut state = self.random.borrow_mut();
-        *state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
-        let word = ((*state >> ((*state >> 28) + 4)) ^ *state).wrapping_mul(277_803_737);
-        (word >> 22) ^ word
-    }
-}
 
 /// Every Service with its slices, and a split of up to 16 versions on one of them.
 fn worlds() -> impl Strategy<Value = Vec<Event>> {
@@ -117,7 +36,7 @@ proptest! {
         let mut node = Node::new();
         node.follow(&events);
         node.check_answers()?;
-        let kernel = Kernel::new(&node.observed);
+        let kernel = Kernel::new(&node.observed, BTreeMap::new());
         for frontend in frontends() {
             let Answer::Decided(odds) = oracle::by_desired(node.state.desired(), frontend) else {
                 prop_assert!(!node.observed.frontends.contains_key(&frontend.key()));
@@ -161,7 +80,7 @@ proptest! {
     fn every_prefix_of_a_sequence_is_within_one_of_the_ideal(weights in weights()) {
         let node = split_over(&weights);
         let frontend = frontends()[0];
-        let kernel = Kernel::new(&node.observed);
+        let kernel = Kernel::new(&node.observed, BTreeMap::new());
         let sum: i64 = weights.iter().map(|w| i64::from(*w)).sum();
         let mut counts = vec![0_i64; weights.len()];
         for n in 1..=10_000_i64 {
@@ -202,7 +121,7 @@ fn a_random_selection_comes_near_its_shares() {
         panic!("a frontend")
     };
     assert_eq!(odds.selection, Selection::Random);
-    let kernel = Kernel::new(&node.observed);
+    let kernel = Kernel::new(&node.observed, BTreeMap::new());
     let first: Backend = Backend {
         ip: [10, 0, 0, 1].into(),
         port: Port::new(8080).expect("a port"),

@@ -9,6 +9,8 @@
 mod choosing;
 mod compiling;
 mod failing;
+#[path = "../support/kernel.rs"]
+mod kernel;
 mod planning;
 mod restarting;
 mod world;
