@@ -116,7 +116,8 @@ fn log_to_stderr(run: &Run) -> Result<()> {
         .with_context(|| format!("{:?} is not a log filter (--log)", run.log))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     match run.log_format {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().init(),

@@ -47,6 +47,11 @@ impl Bed {
         })
     }
 
+    /// The maps anew, for an owner of their own.
+    pub(crate) fn own_maps(&self) -> Result<Kernel> {
+        Ok(Kernel::open(&self.pins)?)
+    }
+
     /// An id that no map has in use yet.
     pub(crate) fn id(&mut self) -> u32 {
         self.ids += 1;

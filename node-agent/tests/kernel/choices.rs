@@ -73,9 +73,10 @@ pub(crate) fn a_swap_of_a_port_is_seen_whole_by_every_connect() -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
 
     let address = |pod: &Pod| pod.at(80)[0];
-    let mut tables = Vec::new();
+    let (mut groups, mut tables) = (Vec::new(), Vec::new());
     for set in [&even, &odd] {
         let group = bed.group(&set.each_ref().map(address), keys::TCP)?;
+        groups.push(group);
         tables.push(bed.table(mode::SEQUENCE, &[group])?);
     }
     let service = at(SERVICE_V4, 80)?;
@@ -96,8 +97,8 @@ pub(crate) fn a_swap_of_a_port_is_seen_whole_by_every_connect() -> Result<()> {
         .map(|client| client.start_load(&load))
         .collect::<Result<Vec<_>>>()?;
     for generation in 1_001..=1_000 + FLIPS {
-        // A table of the bed has the counter of its own number.
-        let counter = tables[generation as usize % 2];
+        // A group of the bed has the counter of its own number.
+        let counter = groups[generation as usize % 2];
         let before = bed.maps.counters.read(counter)?;
         swap(generation)?;
         eventually(PATIENCE, "a connect by the new generation", || {

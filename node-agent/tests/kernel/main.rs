@@ -12,13 +12,17 @@ mod bed;
 mod choices;
 mod instructions;
 mod refusal;
+mod schedules;
 mod sockets;
+mod worlds;
 
 fn main() -> ExitCode {
     use choices::*;
     use instructions::*;
     use refusal::*;
+    use schedules::*;
     use sockets::*;
+    use worlds::*;
     sluice_testbed::entry();
     let compiled = || {
         object::bytes()
@@ -40,6 +44,9 @@ fn main() -> ExitCode {
             test!(no_backend_is_connection_refused_by_way_of_loopback),
             test!(a_schedule_is_kept_by_parallel_connects),
             test!(a_swap_of_a_port_is_seen_whole_by_every_connect),
+            test!(every_prefix_of_real_connects_is_within_one_of_the_ideal),
+            test!(objects_maps_and_connects_say_the_same),
+            test!(writes_that_fail_at_random_still_end_in_the_same_image),
         ],
     )
 }
