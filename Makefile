@@ -7,11 +7,11 @@ XTASK := $(CARGO) run $(if $(BUILT),--quiet) --package sluice-xtask --
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup test test-all lint kernels clean cargo
+.PHONY: help setup test test-all lint kernels cluster clean cargo
 
 help: ## Show this list.
 	@echo "Sluice. Each target sets up what it needs; the first run takes a while, later ones do not."
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: cargo ## Install and build every tool that the other targets need (root, for Debian packages).
 	@$(XTASK) setup
@@ -27,6 +27,10 @@ lint: cargo ## Check format, lints, shell, Go, and the rules on dependencies.
 
 kernels: cargo ## Boot Linux 5.10, 6.1, 6.12 and the newest in qemu: a table of features and tests.
 	@$(XTASK) kernels
+
+cluster: cargo ## Raise a real cluster, until Ctrl-C: NODES=2 PROXY=kube-proxy|none MODE=nftables|iptables IMAGES="a.tar".
+	@$(XTASK) testbed cluster $(if $(NODES),--nodes $(NODES)) $(if $(PROXY),--proxy $(PROXY)) \
+	  $(if $(MODE),--mode $(MODE)) $(foreach image,$(IMAGES),--image $(image))
 
 clean: cargo ## Remove build results; with CACHE=1 also the downloaded and built tools.
 	@$(XTASK) clean $(if $(CACHE),--cache)

@@ -13,6 +13,7 @@ mod progress;
 mod requirements;
 mod setup;
 mod test;
+mod testbed;
 mod workspace;
 
 use std::process::ExitCode;
@@ -42,6 +43,8 @@ enum Task {
     Lint,
     /// Boot other kernels in qemu: what each has of what Sluice uses, and the kernel tier on each.
     Kernels(kernels::Args),
+    /// Run the testbed's program, for instance `testbed cluster --nodes 2`.
+    Testbed(testbed::Args),
     /// Remove build results; with --cache also the downloaded and built tools.
     Clean(clean::Args),
 }
@@ -72,6 +75,10 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::TestAll(args) => test::run(&workspace, &args, test::Form::Long),
         Task::Lint => lint::run(&workspace),
         Task::Kernels(args) => kernels::run(&workspace, &args),
+        Task::Testbed(args) => {
+            testbed::run(&workspace, &args)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Task::Clean(args) => {
             clean::run(&workspace, &args)?;
             Ok(ExitCode::SUCCESS)

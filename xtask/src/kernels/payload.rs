@@ -17,7 +17,7 @@ use crate::workspace::Workspace;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const AGENT: &str = "sluice-node-agent";
 /// Test targets of the kernel tier: package, target.
-const TESTS: [(&str, &str); 2] = [("sluice-testbed", "light"), ("sluice-node-agent", "kernel")];
+const TESTS: [(&str, &str); 1] = [("sluice-node-agent", "kernel")];
 
 pub(super) struct Payload {
     agent: Program,
