@@ -218,27 +218,27 @@ fn by_patience(errno: Errno) -> Errno {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::serve::{Server, Service};
+    use crate::program::socket::tests::closed_port;
+    use crate::serve::tests::server;
 
     #[test]
     fn answers_are_counted_and_failures_told_apart() {
-        let free = || {
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-                .unwrap()
-                .local_addr()
-                .unwrap()
-        };
-        let (open, closed) = (free(), free());
-        let mut service = Service::new("a");
-        service.addresses = vec![open.ip()];
-        service.ports.push(open.port());
-        let _server = Server::start(service).unwrap();
-        let load = Load::on([Target::tcp(open), Target::udp(open), Target::tcp(closed)])
-            .times(300)
-            .threads(3);
+        let (_server, port, _) = server();
+        let open = Target::tcp((Ipv4Addr::LOCALHOST, port));
+        let (_held, closed) = closed_port();
+        let load = Load::on([
+            open,
+            Target {
+                transport: Transport::Udp,
+                ..open
+            },
+            Target::tcp(closed),
+        ])
+        .times(300)
+        .threads(3);
         let report = Course::new(load).run();
         assert_eq!(
             (report.tries, report.of("a"), report.failures.len()),

@@ -90,16 +90,15 @@ fn find(sockets: &[Option<OwnedFd>], socket: Socket) -> Result<&OwnedFd, Errno> 
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+    use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
     use super::*;
+    use crate::program::socket::tests::closed_port;
     use crate::program::{Family, Transport};
 
     #[test]
     fn a_connect_to_nobody_is_refused_and_the_program_goes_on() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
+        let (_held, address) = closed_port();
         let results = run(&[
             Step::tcp(Family::V4),
             Step::connect(0, address),
@@ -117,9 +116,7 @@ mod tests {
 
     #[test]
     fn a_connect_in_progress_ends_with_its_error_pending() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
+        let (_held, address) = closed_port();
         let results = run(&[
             Step::Open {
                 family: Family::V4,

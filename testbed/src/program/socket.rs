@@ -144,3 +144,18 @@ fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
             .map(|v6| SocketAddr::V6(SocketAddrV6::from(*v6)))
     })
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    /// A TCP port of loopback that refuses, and that nobody else can get while the socket lives.
+    pub(crate) fn closed_port() -> (OwnedFd, SocketAddr) {
+        let socket = open(Family::V4, Transport::Tcp, false).unwrap();
+        bind(&socket, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = own_name(&socket).unwrap();
+        (socket, address)
+    }
+}

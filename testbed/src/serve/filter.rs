@@ -1,4 +1,5 @@
-//! A socket filter that lets nothing through: how a port becomes a black hole without root or a firewall.
+//! A socket filter that lets nothing through: how a port becomes a black hole without a firewall. Linux lets anybody
+//! attach one, but there are kernels that let only root.
 
 use std::mem::size_of;
 use std::os::fd::{AsRawFd as _, BorrowedFd};

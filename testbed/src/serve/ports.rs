@@ -66,7 +66,7 @@ impl Ports {
             .chain(self.udp.iter().map(|socket| socket.as_fd()));
         for socket in sockets {
             if behaviour == Behaviour::BlackHole {
-                filter::swallow(socket)?;
+                filter::swallow(socket).context("attaching a socket filter")?;
             } else {
                 filter::let_through(socket)?;
             }
