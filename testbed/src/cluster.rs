@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use serde_json::json;
 
 use self::forwarder::Forwarder;
 use crate::fabric::Fabric;
@@ -120,6 +121,37 @@ impl Cluster {
             "--namespace",
             namespace,
             workload,
+            &timeout,
+        ])
+        .map(drop)
+    }
+
+    /// Makes a namespace, and waits until pods can be made in it.
+    pub fn namespace(&self, name: &str) -> Result<()> {
+        let namespace =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+        self.apply(&namespace.to_string())?;
+        // The controllers make it, and without it pods are refused.
+        self.kubectl([
+            "wait",
+            "--for=create",
+            "serviceaccount/default",
+            "--namespace",
+            name,
+            "--timeout=60s",
+        ])
+        .map(drop)
+    }
+
+    /// Waits until something such as `pod/client` in a namespace is ready.
+    pub fn ready(&self, namespace: &str, what: &str, patience: Duration) -> Result<()> {
+        let timeout = format!("--timeout={}s", patience.as_secs());
+        self.kubectl([
+            "wait",
+            "--for=condition=Ready",
+            "--namespace",
+            namespace,
+            what,
             &timeout,
         ])
         .map(drop)
