@@ -1,7 +1,12 @@
 //! What would be status: of each split, of the inputs, of this node.
 
 use serde::Serialize;
-use sluice_model::{condition::SplitStatus, finding::Finding, ids::Capacities, key::SplitKey};
+use sluice_model::{
+    condition::SplitStatus,
+    finding::Finding,
+    ids::Capacities,
+    key::{ServiceKey, SplitKey},
+};
 use sluice_node_abi::{maps, verdict};
 
 use super::{Agent, self_test::Passed};
@@ -52,6 +57,9 @@ pub struct Input {
 #[derive(Clone, Debug, Serialize)]
 pub struct Split {
     pub name: SplitKey,
+    /// Whose connections it splits; absent when the split does not parse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceKey>,
     pub status: SplitStatus,
 }
 
@@ -78,7 +86,12 @@ impl<M: Maps> Agent<M> {
             splits: splits
                 .filter_map(|name| {
                     let status = self.state.split_status(&self.index, &name)?;
-                    Some(Split { name, status })
+                    let fact = self.index.splits().get(&name);
+                    Some(Split {
+                        service: fact.map(|fact| fact.service.clone()),
+                        name,
+                        status,
+                    })
                 })
                 .collect(),
             findings: self.findings(),

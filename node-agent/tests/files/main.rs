@@ -1,0 +1,39 @@
+//! The agent's binary on a light node, from manifests in a directory to connects of pods.
+
+use std::process::ExitCode;
+
+use sluice_node_agent::object;
+use sluice_testbed::{
+    requirements::Missing,
+    tier::{self, Tier, test},
+};
+
+mod bed;
+mod killed;
+mod lived;
+
+fn main() -> ExitCode {
+    use killed::*;
+    use lived::*;
+    sluice_testbed::entry();
+    let compiled = || {
+        object::bytes()
+            .map(drop)
+            .map_err(|missing| Missing(missing.to_string()))
+    };
+    tier::main_if(
+        Tier::Files,
+        Tier::Files.check().and_then(|()| compiled()),
+        vec![
+            test!(an_edited_split_takes_effect_exactly),
+            test!(a_bad_file_is_named_and_disturbs_nothing),
+            test!(a_version_that_goes_leaves_its_share_to_the_others_and_none_left_refuses),
+            test!(a_second_agent_on_the_node_is_refused),
+            test!(an_agent_outside_of_its_cgroup_root_is_not_ready_and_says_why),
+            test!(an_agent_that_ends_leaves_the_kernel_at_work),
+            test!(changes_from_outside_are_put_right),
+            test!(an_agent_killed_at_random_loses_no_connect_and_finds_its_way),
+            test!(a_file_that_was_never_good_holds_back_deleting_what_it_may_mean),
+        ],
+    )
+}
