@@ -116,12 +116,12 @@ impl Lowered {
         self.ids.reclaim(observed)
     }
 
-    /// The Service that a port id stands for.
-    pub fn service_of(&self, port: u32) -> Option<(&ServiceKey, PortId)> {
-        let mut services = self.services.iter();
-        services.find_map(|(key, ports)| {
-            let live = ports.iter().find(|live| live.id == port)?;
-            Some((key, live.port))
+    /// What callers of a Service meet first: its ports and frontends.
+    pub fn fronts(&self, service: &ServiceKey) -> impl Iterator<Item = Place> {
+        let ports = self.services.get(service).into_iter().flatten();
+        ports.flat_map(|live| {
+            let frontends = live.frontends.iter().copied().map(Place::Frontend);
+            frontends.chain([Place::Port(live.id)])
         })
     }
 

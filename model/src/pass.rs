@@ -21,6 +21,7 @@ use crate::{
     index::Index,
     key::{Frontend, Kind, ServiceKey, SplitKey, Subject},
     lower::Lowered,
+    oracle::{self, Dangling},
     plan::{self, Outcome, Plan},
 };
 
@@ -152,23 +153,32 @@ impl State {
 
     /// Services that have not become what they should: no room, or a write failed.
     pub fn lagging(&self) -> BTreeSet<ServiceKey> {
-        let image = self.lowered.image();
-        let ports = self.unsettled.iter().filter_map(|place| match place {
-            Place::Port(id) => Some(*id),
-            Place::Frontend(key) => image.frontends.get(key).map(|frontend| frontend.port),
-            _ => None,
-        });
-        let services = ports.filter_map(|port| self.lowered.service_of(port));
+        let services = self.desired.services.keys();
         services
-            .map(|(key, _)| key)
-            .chain(self.refused.keys())
+            .filter(|key| self.is_lagging(key))
             .cloned()
             .collect()
+    }
+
+    fn is_lagging(&self, service: &ServiceKey) -> bool {
+        let mut fronts = self.lowered.fronts(service);
+        self.refused.contains_key(service)
+            || !self.unsettled.is_empty() && fronts.any(|place| self.unsettled.contains(&place))
     }
 
     /// What becomes of a connect to this address.
     pub fn explain(&self, frontend: Frontend) -> Explanation {
         explain::explain(&self.desired, frontend)
+    }
+
+    /// How maps that were just read answer differently from what is desired at this address.
+    /// `None`: they do not.
+    pub fn difference(&self, maps: &Image, frontend: Frontend) -> Option<String> {
+        let desired = oracle::by_desired(&self.desired, frontend);
+        match oracle::by_image(maps, frontend) {
+            Ok(found) => desired.check(&found).err(),
+            Err(Dangling(row)) => Some(format!("{row} is not there")),
+        }
     }
 
     /// What would be a split's status. `None` if there is no such split.
@@ -184,7 +194,7 @@ impl State {
         let service = self.desired.services.get(&fact.service);
         let refused = self.refused.get(&fact.service);
         let refused = refused.map(|full| no_room(&fact.service, *full));
-        let lagging = self.lagging().contains(&fact.service);
+        let lagging = self.is_lagging(&fact.service);
         Some(condition::of_split(
             key,
             fact,

@@ -117,6 +117,12 @@ proptest! {
         let mut all = Vec::new();
         for batch in batches {
             node.follow(&batch);
+            let rest = (0..20).find(|_| {
+                let rests = !node.state.wants_pass();
+                node.pass();
+                rests
+            });
+            prop_assert!(rest.is_some(), "it never comes to rest");
             all.extend(batch);
             let image = &node.observed;
             prop_assert!(image.frontends.len() <= capacities.frontends as usize);
