@@ -31,6 +31,7 @@ pub use images::TESTBED;
 pub use kubectl::Kubectl;
 pub use node::Node;
 pub use pod::Pod;
+pub use standing::Standing;
 pub use tools::Tools;
 
 mod addresses;
@@ -43,6 +44,7 @@ mod kubectl;
 pub(crate) mod node;
 mod pod;
 mod raise;
+mod standing;
 mod tools;
 
 /// Who makes Services work.

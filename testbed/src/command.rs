@@ -34,6 +34,9 @@ enum Verb {
     Load(load::Args),
     Resolve(resolve::Args),
     Cluster(cluster::Args),
+    ClusterDown(cluster::down::Args),
+    ClusterEnv(cluster::env::Args),
+    ClusterKeep(cluster::keep::Args),
     Sweep(sweep::Args),
     Pause(pause::Args),
 }
@@ -61,7 +64,10 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Serve(args) => serve::run(args),
         Verb::Load(args) => load::run(args),
         Verb::Resolve(args) => resolve::run(&args),
-        Verb::Cluster(args) => cluster::run(args),
+        Verb::Cluster(args) => cluster::run(&args),
+        Verb::ClusterDown(args) => cluster::down::run(&args),
+        Verb::ClusterEnv(args) => cluster::env::run(&args),
+        Verb::ClusterKeep(args) => cluster::keep::run(args),
         Verb::Sweep(args) => sweep::run(&args),
         Verb::Pause(args) => pause::run(args),
     }
