@@ -22,7 +22,7 @@ use sluice_model::{
     plan::{self, Op},
 };
 
-pub use drive::{Ended, Handle, drive, handle};
+pub use drive::{Attach, Ended, Handle, drive, handle};
 use self_test::Verdict;
 use sluice_node_abi::keys::FrontendKey;
 

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
@@ -60,6 +60,10 @@ pub struct Run {
     )]
     pub admin: SocketAddr,
 
+    /// How often the maps, the programs and a connect of its own are checked, and put right.
+    #[arg(long, env = "SLUICE_CHECK_EVERY", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub check_every: Duration,
+
     /// How to refuse a connect that has no backend, instead of the best way that the kernel has.
     #[arg(long, env = "SLUICE_REFUSAL", value_enum)]
     pub refusal: Option<Refusal>,
@@ -102,4 +106,37 @@ pub enum Output {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || "a number of seconds above 0, such as 30 or 0.5".to_owned();
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?;
+    if duration.is_zero() {
+        Err(wrong())
+    } else {
+        Ok(duration)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verb_needs_none_of_the_options_and_excludes_them() {
+        assert!(Args::try_parse_from(["agent", "features"]).is_ok());
+        assert!(Args::try_parse_from(["agent", "--node-name", "n", "features"]).is_err());
+        assert!(Args::try_parse_from(["agent", "--node-name", "n"]).is_err());
+        let args = Args::try_parse_from(["agent", "--node-name", "n", "--manifests", "d"]);
+        assert!(args.is_ok_and(|args| args.run.is_some() && args.verb.is_none()));
+    }
+
+    #[test]
+    fn times_are_positive_seconds() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for wrong in ["0", "-1", "soon", "1e99", "NaN"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
 }

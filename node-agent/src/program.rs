@@ -7,7 +7,10 @@
 use std::{
     fs::{self, File},
     io,
-    os::{fd::AsFd, unix::fs::MetadataExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -49,7 +52,11 @@ impl Pins {
     }
 
     fn link(&self, hook: Hook) -> PathBuf {
-        self.root.join("links").join(hook.program())
+        self.links().join(hook.program())
+    }
+
+    fn links(&self) -> PathBuf {
+        self.root.join("links")
     }
 }
 
@@ -134,6 +141,8 @@ pub enum LoadError {
 
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
+    #[error("cannot make {path}")]
+    Folder { path: PathBuf, source: io::Error },
     #[error("program {0} is not loaded")]
     NotLoaded(&'static str),
     #[error("cannot open the cgroup {path}")]
@@ -159,7 +168,6 @@ impl Programs {
         for folder in paths.iter().filter_map(|(_, path)| path.parent()) {
             make_folder(folder)?;
         }
-        make_folder(&pins.root.join("links"))?;
 
         let by_loopback = u32::from(refusal == Refusal::Loopback);
         let mut loader = EbpfLoader::new();
@@ -187,21 +195,27 @@ impl Programs {
         })
     }
 
-    /// Puts every program into its link on `cgroup`, making the link where there is none.
-    pub fn attach(&self, cgroup: &Path) -> Result<(), AttachError> {
+    /// Puts every program into its link on `cgroup`, making the link where there is none. Says how
+    /// many programs were not where they belong.
+    pub fn attach(&self, cgroup: &Path) -> Result<usize, AttachError> {
         let failed = |source| AttachError::Cgroup {
             path: cgroup.into(),
             source,
         };
         let root = File::open(cgroup).map_err(failed)?;
+        let links = self.pins.links();
+        fs::create_dir_all(&links).map_err(|source| AttachError::Folder {
+            path: links,
+            source,
+        })?;
         // The inode number of a cgroup's folder is its id.
         let id = root.metadata().map_err(failed)?.ino();
+        let mut moved = 0;
         for hook in Hook::ALL {
-            let program = self
-                .ebpf
-                .program(hook.program())
-                .and_then(|program| program.fd().ok())
-                .ok_or(AttachError::NotLoaded(hook.program()))?;
+            let loaded = self.ebpf.program(hook.program());
+            let loaded =
+                loaded.and_then(|program| Some((program.fd().ok()?, program.info().ok()?)));
+            let (program, info) = loaded.ok_or(AttachError::NotLoaded(hook.program()))?;
             let failed = |doing| {
                 move |source| AttachError::Link {
                     doing,
@@ -211,7 +225,8 @@ impl Programs {
             };
             let path = self.pins.link(hook);
             match held(&path, id, hook).map_err(failed("read the pinned link"))? {
-                Some(link) => bpf::update_link(link.as_fd(), program.as_fd())
+                Some((_, program)) if program == info.id() => continue,
+                Some((link, _)) => bpf::update_link(link.as_fd(), program.as_fd())
                     .map_err(failed("replace the program"))?,
                 None => {
                     let link = bpf::create_link(program.as_fd(), root.as_fd(), hook.attach_type())
@@ -219,8 +234,9 @@ impl Programs {
                     bpf::pin(&link, &path).map_err(failed("pin the link"))?;
                 }
             }
+            moved += 1;
         }
-        Ok(())
+        Ok(moved)
     }
 }
 
@@ -238,9 +254,9 @@ const MAPS: [&str; 11] = [
     maps::SOCKETS,
 ];
 
-/// The pinned link, if it still holds this hook of this cgroup. One that holds something else, or
-/// nothing, is unpinned.
-fn held(path: &Path, cgroup: u64, hook: Hook) -> io::Result<Option<std::os::fd::OwnedFd>> {
+/// The pinned link and the program in it, if it still holds this hook of this cgroup. One that
+/// holds something else, or nothing, is unpinned.
+fn held(path: &Path, cgroup: u64, hook: Hook) -> io::Result<Option<(OwnedFd, u32)>> {
     let link = match bpf::open_pinned(path) {
         Ok(link) => link,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -248,7 +264,7 @@ fn held(path: &Path, cgroup: u64, hook: Hook) -> io::Result<Option<std::os::fd::
     };
     let info = bpf::link_info(link.as_fd())?;
     if info.cgroup == cgroup && info.attach_type == hook.attach_type() as u32 {
-        return Ok(Some(link));
+        return Ok(Some((link, info.program)));
     }
     fs::remove_file(path)?;
     Ok(None)

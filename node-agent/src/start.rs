@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -17,13 +18,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     admin,
-    agent::{self, Agent, drive, status::Node},
+    agent::{self, Agent, Attach, drive, status::Node},
     args::{Args, LogFormat, Run, Verb},
     features::{self, Features},
     inputs::files::Files,
     maps::kernel::Kernel,
     node,
-    program::{Pins, Programs, Refusal},
+    program::{AttachError, Pins, Programs, Refusal},
 };
 
 /// The whole program.
@@ -61,7 +62,6 @@ async fn serve(run: &Run) -> Result<()> {
     let refusal = run.refusal.unwrap_or_else(|| Refusal::fitting(&features));
     let programs = Programs::load(&pins, refusal)?;
     let agent = Agent::start(Kernel::open(&pins)?)?;
-    programs.attach(&cgroup_root)?;
     info!(
         node = run.node_name,
         kernel = features.kernel,
@@ -69,7 +69,7 @@ async fn serve(run: &Run) -> Result<()> {
         pins = %run.bpffs.display(),
         admin = %listener.local_addr()?,
         ?refusal,
-        "programs are attached",
+        "starting",
     );
 
     let node = Node {
@@ -77,7 +77,7 @@ async fn serve(run: &Run) -> Result<()> {
         version: env!("CARGO_PKG_VERSION"),
         features,
         refusal,
-        cgroup_root,
+        cgroup_root: cgroup_root.clone(),
         pins: run.bpffs.clone(),
     };
     let (handle, questions) = agent::handle();
@@ -88,7 +88,18 @@ async fn serve(run: &Run) -> Result<()> {
     };
     let admin = axum::serve(listener, admin::router(handle, node))
         .with_graceful_shutdown(stopping(stopped.clone()));
-    let work = drive(agent, files, questions, stopping(stopped));
+    let programs = OnCgroup {
+        programs,
+        cgroup_root,
+    };
+    let work = drive(
+        agent,
+        files,
+        programs,
+        questions,
+        run.check_every,
+        stopping(stopped),
+    );
     let signal = async {
         let outcome = terminated().await;
         info!("ending; the kernel goes on as it is");
@@ -99,6 +110,18 @@ async fn serve(run: &Run) -> Result<()> {
     signal.context("cannot wait for signals")?;
     served.context("the admin endpoints")?;
     Ok(())
+}
+
+/// The programs and where they belong.
+struct OnCgroup {
+    programs: Programs,
+    cgroup_root: PathBuf,
+}
+
+impl Attach for OnCgroup {
+    fn attach(&mut self) -> Result<usize, AttachError> {
+        self.programs.attach(&self.cgroup_root)
+    }
 }
 
 async fn terminated() -> io::Result<()> {

@@ -8,18 +8,16 @@ use tokio::{
 };
 use tracing::{debug, error, info, warn};
 
-use super::{Agent, Done, self_test::Verdict};
+use super::{Agent, Done};
 use crate::{
     inputs::{Input, Problem},
     maps::Maps,
+    program::AttachError,
 };
 
 /// A write that failed is tried again after this, then after twice as long, and so on.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(30);
-
-/// How often the maps are read again and the self-test is run.
-const CHECK_EVERY: Duration = Duration::from_secs(30);
 
 type Question<M> = Box<dyn FnOnce(&mut Agent<M>) + Send>;
 
@@ -58,39 +56,65 @@ pub fn handle<M>() -> (Handle<M>, mpsc::Receiver<Question<M>>) {
     (Handle(sender), questions)
 }
 
+/// Puts the programs where they belong; says how many were not.
+pub trait Attach {
+    fn attach(&mut self) -> Result<usize, AttachError>;
+}
+
 /// Runs the agent until `stop` is done. The kernel goes on as it was left.
+///
+/// Programs are attached after the first pass: before, they would look into maps that may be empty.
 pub async fn drive<M: Maps>(
     mut agent: Agent<M>,
     mut input: impl Input,
+    mut programs: impl Attach,
     mut questions: mpsc::Receiver<Question<M>>,
+    check_every: Duration,
     stop: impl Future<Output = ()>,
 ) {
     let mut stop = std::pin::pin!(stop);
-    let mut check = interval(CHECK_EVERY);
+    let mut check = interval(check_every);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut retry = Retry::default();
+    let mut attached = false;
     loop {
         tokio::select! {
             () = &mut stop => return,
             news = input.next() => {
                 report_problems(agent.problems(), &news.problems);
                 agent.hear(news);
-                retry.note(pass(&mut agent));
+                let done = pass(&mut agent);
+                if done.is_some() && !attached {
+                    attached = true;
+                    check.reset_immediately();
+                }
+                retry.note(done);
             }
             () = retry.due() => retry.note(pass(&mut agent)),
             Some(question) = questions.recv() => question(&mut agent),
-            _ = check.tick() => {
-                match agent.reread() {
-                    Ok(0) => {}
-                    Ok(places) => warn!(places, "the maps had been changed by somebody else"),
-                    Err(error) => error!(error = &error as &dyn Error, "cannot read the maps"),
-                }
+            _ = check.tick(), if attached => {
+                look_after(&mut agent, &mut programs);
                 retry.note(pass(&mut agent));
-                if agent.index().awaited().is_empty() {
-                    tell(agent.test_self());
-                }
             }
         }
+    }
+}
+
+/// Puts right what somebody else changed, and asks whether connects are steered at all.
+fn look_after<M: Maps>(agent: &mut Agent<M>, programs: &mut impl Attach) {
+    match agent.reread() {
+        Ok(0) => {}
+        Ok(places) => warn!(places, "the maps had been changed by somebody else"),
+        Err(error) => error!(error = &error as &dyn Error, "cannot read the maps"),
+    }
+    match programs.attach() {
+        Ok(0) => {}
+        Ok(programs) => info!(programs, "attached"),
+        Err(error) => error!(error = &error as &dyn Error, "cannot attach"),
+    }
+    match agent.test_self() {
+        Ok(passed) => debug!(addresses = ?passed.addresses, "self-test passed"),
+        Err(failure) => error!(%failure, "self-test failed"),
     }
 }
 
@@ -111,13 +135,6 @@ fn pass<M: Maps>(agent: &mut Agent<M>) -> Option<Done> {
         );
     }
     Some(done)
-}
-
-fn tell(verdict: &Verdict) {
-    match verdict {
-        Ok(passed) => debug!(addresses = ?passed.addresses, "self-test passed"),
-        Err(failure) => error!(%failure, "self-test failed"),
-    }
 }
 
 fn report_problems(before: &[Problem], now: &[Problem]) {

@@ -61,7 +61,7 @@ impl Bed {
     pub(crate) fn agent_at(&self, cgroup_root: &std::path::Path) -> Result<Process> {
         let command = self.node.command("agent", AGENT)?;
         command
-            .args(["--node-name", "node-1", "--manifests"])
+            .args(["--node-name", "node-1", "--check-every", "1", "--manifests"])
             .arg(&self.manifests)
             .arg("--cgroup-root")
             .arg(cgroup_root)
