@@ -7,7 +7,7 @@ XTASK := $(CARGO) run $(if $(BUILT),--quiet) --package sluice-xtask --
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup test test-all lint kernels cluster clean cargo
+.PHONY: help setup test test-all lint kernels cluster cluster-down cluster-env clean cargo
 
 help: ## Show this list.
 	@echo "Sluice. Each target sets up what it needs; the first run takes a while, later ones do not."
@@ -28,9 +28,15 @@ lint: cargo ## Check format, lints, shell, Go, and the rules on dependencies.
 kernels: cargo ## Boot Linux 5.10, 6.1, 6.12 and the newest in qemu: a table of features and tests.
 	@$(XTASK) kernels
 
-cluster: cargo ## Raise a real cluster, until Ctrl-C: NODES=2 PROXY=kube-proxy|none MODE=nftables|iptables IMAGES="a.tar".
+cluster: cargo ## Raise a real cluster, until Ctrl-C: NODES=2 PROXY=kube-proxy|none MODE=nftables|iptables IMAGES="a.tar" DETACH=1.
 	@$(XTASK) testbed cluster $(if $(NODES),--nodes $(NODES)) $(if $(PROXY),--proxy $(PROXY)) \
-	  $(if $(MODE),--mode $(MODE)) $(foreach image,$(IMAGES),--image $(image))
+	  $(if $(MODE),--mode $(MODE)) $(foreach image,$(IMAGES),--image $(image)) $(if $(DETACH),--detach)
+
+cluster-down: cargo ## Remove a cluster that was raised with DETACH=1 (of several, the one of RUN).
+	@$(XTASK) testbed cluster-down $(if $(RUN),--run $(RUN))
+
+cluster-env: cargo ## Print the lines by which a shell uses the cluster, to be evaluated there.
+	@$(XTASK) testbed cluster-env $(if $(RUN),--run $(RUN))
 
 clean: cargo ## Remove build results; with CACHE=1 also the downloaded and built tools.
 	@$(XTASK) clean $(if $(CACHE),--cache)
