@@ -6,6 +6,7 @@ use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, OnceLock};
@@ -16,6 +17,7 @@ use anyhow::{Context as _, Result, ensure};
 use sluice_kind_tests::echo::{self, Echo};
 use sluice_testbed::cgroup;
 use sluice_testbed::cluster::{Cluster, Mode, Proxy};
+use sluice_testbed::image::Image;
 use sluice_testbed::load::{Load, Target};
 use sluice_testbed::requirements::Host;
 use sluice_testbed::run::{RunId, leftovers, sweep};
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
             test!(kubectl_logs_exec_and_delete_work),
             test!(the_host_is_left_as_it_was),
             test!(two_clusters_side_by_side_do_not_meet),
+            test!(a_cluster_in_the_background_is_used_and_removed_by_verbs),
             test!(what_a_killed_cluster_leaves_is_gone_after_one_sweep),
         ],
     )
@@ -254,6 +257,79 @@ fn two_clusters_side_by_side_do_not_meet() -> Result<()> {
         report.tries
     );
     Ok(())
+}
+
+fn a_cluster_in_the_background_is_used_and_removed_by_verbs() -> Result<()> {
+    let own = Image::named("sluice.test/own:1");
+    let own = own
+        .program(env::current_exe()?, "/own")?
+        .entrypoint(["/own", "--help"]);
+    let archive = env::temp_dir().join(format!("sluice-own-image-{}.tar", std::process::id()));
+    own.write(&archive)?;
+    let up = verb(&[
+        "cluster",
+        "--detach",
+        "--nodes",
+        "1",
+        "--image",
+        &archive.display().to_string(),
+    ]);
+    fs::remove_file(&archive)?;
+    let up = up?;
+    let id: RunId = up
+        .split_once("cluster of run ")
+        .and_then(|(_, rest)| rest.split(' ').next())
+        .context(up.clone())?
+        .parse()?;
+    let result = use_from_a_shell(id);
+    let down = verb(&["cluster-down", "--run", &id.to_string()])?;
+    result?;
+    ensure!(down.contains("is removed"), "{down}");
+    ensure!(!id.folder().exists(), "the run's folder remains");
+    ensure!(
+        verb(&["cluster-env", "--run", &id.to_string()]).is_err(),
+        "a removed cluster is still known"
+    );
+    Ok(())
+}
+
+/// Runs a pod of the image `sluice.test/own:1` by kubectl, as a person would.
+fn use_from_a_shell(id: RunId) -> Result<()> {
+    let script = verb(&["cluster-env", "--run", &id.to_string()])?
+        + r#"
+        set -e
+        kubectl run own --image=sluice.test/own:1 --image-pull-policy=Never --restart=Never >/dev/null
+        kubectl wait pod/own --for=jsonpath='{.status.phase}'=Succeeded --timeout=60s >/dev/null
+        kubectl logs own
+        "#;
+    let said = output(Command::new("sh").arg("-c").arg(script))?;
+    ensure!(
+        said.contains("--test-threads"),
+        "the image's program says {said:?}"
+    );
+    Ok(())
+}
+
+/// What a verb of the testbed's program prints. This program has them too, under that name.
+fn verb(words: &[&str]) -> Result<String> {
+    output(
+        Command::new("/proc/self/exe")
+            .arg0("sluice-testbed")
+            .args(words),
+    )
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output()?;
+    let (said, errors) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    ensure!(
+        output.status.success(),
+        "{command:?} failed: {errors}{said}"
+    );
+    Ok(said.into_owned())
 }
 
 fn the_host_is_left_as_it_was() -> Result<()> {
