@@ -1,0 +1,118 @@
+//! The answer of `/debug/status`.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    pub node: Node,
+    pub ready: bool,
+    pub not_ready_because: Option<String>,
+    pub self_test: Option<SelfTest>,
+    pub input: Input,
+    pub findings: Vec<Finding>,
+    pub services: usize,
+    pub lagging: Vec<String>,
+    pub maps: Vec<MapUse>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Node {
+    pub name: String,
+    pub version: String,
+    pub features: Features,
+    pub refusal: String,
+    pub cgroup_root: PathBuf,
+    pub pins: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Features {
+    pub kernel: String,
+    pub missing: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct SelfTest {
+    pub addresses: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Input {
+    pub view: View,
+    pub problems: Vec<Problem>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum View {
+    Whole,
+    Partial,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Problem {
+    pub file: PathBuf,
+    pub line: Option<usize>,
+    pub text: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Finding {
+    pub subject: Subject,
+    pub reason: String,
+    #[serde(default)]
+    pub field: String,
+    pub detail: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Subject {
+    pub kind: String,
+    pub name: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct MapUse {
+    pub map: String,
+    pub used: u64,
+    pub capacity: u64,
+}
+
+/// One TrafficSplit and what would be its status.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Split {
+    pub name: String,
+    /// Absent when the split does not parse.
+    pub service: Option<String>,
+    pub status: SplitStatus,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct SplitStatus {
+    pub versions: Vec<Version>,
+    pub conditions: Vec<Condition>,
+}
+
+/// What a version was asked to get and what it gets.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Version {
+    pub name: String,
+    pub weight: u32,
+    pub effective: u32,
+    pub share: String,
+    pub ready: u32,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Condition {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub status: bool,
+    pub reason: String,
+    #[serde(default)]
+    pub message: String,
+}

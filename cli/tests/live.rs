@@ -1,0 +1,297 @@
+//! The program against a real agent on a light node.
+//!
+//! The agent is this very test program in another role, so that no other package's binary has to be
+//! built first.
+
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::{Command, ExitCode, Output},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use sluice_cli::args::Args;
+use sluice_node_agent::{args, maps::kernel::Kernel, object, program::Pins};
+use sluice_testbed::{
+    fabric::Fabric,
+    node::Node,
+    process::Process,
+    requirements::Missing,
+    tier::{self, Tier, eventually, test},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_kubectl-sluice");
+const AGENT: &str = "agent";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const MANIFESTS: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: checkout, namespace: shop}
+spec: {clusterIP: 10.96.0.10, ports: [{name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: checkout-v1, namespace: shop}
+spec: {clusterIP: 10.96.0.11, ports: [{name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: checkout-v2, namespace: shop}
+spec: {clusterIP: 10.96.0.12, ports: [{name: http, port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: v1-1, namespace: shop, labels: {kubernetes.io/service-name: checkout-v1}}
+addressType: IPv4
+ports: [{name: http, port: 8080}]
+endpoints: [{addresses: [10.244.1.2]}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: v2-1, namespace: shop, labels: {kubernetes.io/service-name: checkout-v2}}
+addressType: IPv4
+ports: [{name: http, port: 8080}]
+endpoints: [{addresses: [10.244.1.3]}]
+---
+apiVersion: sluice.dev/v1alpha1
+kind: TrafficSplit
+metadata: {name: checkout, namespace: shop}
+spec:
+  service: checkout
+  versions:
+  - {name: stable, service: checkout-v1, weight: 90}
+  - {name: canary, service: checkout-v2, weight: 10}
+---
+apiVersion: sluice.dev/v1alpha1
+kind: TrafficSplit
+metadata: {name: search, namespace: find}
+spec:
+  service: search
+  versions:
+  - {name: only, service: search-v1, weight: 1}
+";
+
+fn main() -> ExitCode {
+    if env::args().nth(1).as_deref() == Some(AGENT) {
+        let args: args::Args = clap::Parser::parse_from(env::args().skip(1));
+        return sluice_node_agent::run(&args).unwrap_or_else(|error| {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        });
+    }
+    sluice_testbed::entry();
+    let compiled = || {
+        object::bytes()
+            .map(drop)
+            .map_err(|missing| Missing(missing.to_string()))
+    };
+    tier::main_if(
+        Tier::Files,
+        Tier::Files.check().and_then(|()| compiled()),
+        vec![
+            test!(every_option_and_argument_of_the_help_acts),
+            test!(what_a_real_agent_says_is_understood),
+            test!(a_difference_between_wanted_and_live_maps_is_a_failure),
+            test!(an_agent_that_is_not_there_is_a_sentence),
+        ],
+    )
+}
+
+/// A node with an agent on the manifests above.
+struct Bed {
+    _agent: Process,
+    node: Node,
+    _fabric: Fabric,
+}
+
+impl Bed {
+    fn start() -> Result<Self> {
+        let fabric = Fabric::start()?;
+        let node = fabric.node("node-1")?;
+        let manifests: PathBuf = fabric.run().folder().join("manifests");
+        fs::create_dir(&manifests)?;
+        fs::write(manifests.join("shop.yaml"), MANIFESTS)?;
+        let agent = node
+            .command_again(AGENT)?
+            .args([AGENT, "--node-name", "node-1", "--check-every", "3600"])
+            .args(["--admin", "127.0.0.1:9000", "--manifests"])
+            .arg(&manifests)
+            .arg("--cgroup-root")
+            .arg(node.cgroup().path())
+            .arg("--bpffs")
+            .arg(node.bpffs())
+            .spawn()?;
+        let bed = Self {
+            _agent: agent,
+            node,
+            _fabric: fabric,
+        };
+        eventually(PATIENCE, "a ready agent", || {
+            bed.good("--admin 127.0.0.1:9000 status").map(drop)
+        })?;
+        Ok(bed)
+    }
+
+    /// Runs the program as a process of the node.
+    fn run(&self, args: &str) -> Result<Output> {
+        self.run_with(args, &[])
+    }
+
+    fn run_with(&self, args: &str, variables: &[(&str, &str)]) -> Result<Output> {
+        let mut program = Command::new(PROGRAM);
+        program
+            .args(args.split_whitespace())
+            .envs(variables.iter().copied());
+        self.node
+            .netns()
+            .run(move || program.output().context("running kubectl-sluice"))
+    }
+
+    /// What it prints when all is well.
+    fn good(&self, args: &str) -> Result<String> {
+        let output = self.run(args)?;
+        ensure!(output.status.success(), "{args}: {output:?}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+fn every_option_and_argument_of_the_help_acts() -> Result<()> {
+    let bed = Bed::start()?;
+    let at = |args: &str| bed.good(&format!("--admin 127.0.0.1:9000 {args}"));
+    let mut command = <Args as clap::CommandFactory>::command();
+    command.build();
+    let verbs = command
+        .get_subcommands()
+        .filter(|verb| verb.get_name() != "help");
+    let of_verbs = verbs.flat_map(|verb| {
+        let name = verb.get_name();
+        verb.get_arguments()
+            .filter(|argument| !argument.is_global_set())
+            .map(move |argument| format!("{name} {}", argument.get_id()))
+    });
+    let global = command
+        .get_arguments()
+        .map(|argument| argument.get_id().to_string());
+    for argument in of_verbs.chain(global) {
+        let acts = match argument.as_str() {
+            "admin" => {
+                let variables = [("SLUICE_ADMIN", "127.0.0.1:9000")];
+                !bed.run("status")?.status.success()
+                    && bed.run_with("status", &variables)?.status.success()
+            }
+            "namespace" => {
+                at("get -n find")?.lines().count() == 2
+                    && at("get -n shop checkout")? == at("get shop/checkout")?
+                    && at("-n shop explain cart 10.96.0.10")?.contains("shop/cart -> ")
+            }
+            "output" => {
+                at("get -o json")?.starts_with('[')
+                    && at("get -o yaml")?.starts_with("- ")
+                    && at("get -o table")? == at("get")?
+            }
+            "explain caller" => {
+                at("explain host 10.96.0.10")?.starts_with("host -> ")
+                    && at("explain shop/cart 10.96.0.10")?.contains("shop/cart -> ")
+            }
+            "explain target" => {
+                at("explain host 10.96.0.10:80")?.contains("TrafficSplit shop/checkout")
+                    && at("explain host 10.96.0.11:80")?.contains("Service shop/checkout-v1")
+                    && at("explain host 10.96.0.10:81")?.contains("left alone")
+            }
+            "get name" => {
+                at("get shop/checkout")?.contains("CONDITION")
+                    && !bed
+                        .run("--admin 127.0.0.1:9000 get shop/none")?
+                        .status
+                        .success()
+            }
+            // Asked in the node's network, where nothing is needed of the agent.
+            "help" | "explain help" | "get help" | "status help" => bed
+                .good(&argument.replace("help", "--help"))?
+                .contains("Usage:"),
+            "version" => bed.good("--version")?.starts_with("kubectl-sluice "),
+            other => return Err(anyhow!("nothing proves that {other} acts")),
+        };
+        ensure!(acts, "{argument} does not act");
+    }
+    Ok(())
+}
+
+fn what_a_real_agent_says_is_understood() -> Result<()> {
+    let bed = Bed::start()?;
+    let at = |args: &str| bed.good(&format!("--admin 127.0.0.1:9000 {args}"));
+    let explained = at("explain host 10.96.0.10:80")?;
+    for expected in [
+        "90.0%",
+        "10.0%",
+        "10.244.1.2:8080",
+        "10.244.1.3:8080",
+        "as wanted",
+    ] {
+        ensure!(explained.contains(expected), "{explained}");
+    }
+    let splits = at("get")?;
+    for expected in ["find/search", "shop/checkout", "ServiceNotFound", "yes"] {
+        ensure!(splits.contains(expected), "{splits}");
+    }
+    let status = at("status")?;
+    for expected in [
+        "Node node-1: ready",
+        "self-test",
+        "TrafficSplit find/search",
+        "FRONTENDS",
+    ] {
+        ensure!(status.contains(expected), "{status}");
+    }
+    Ok(())
+}
+
+fn a_difference_between_wanted_and_live_maps_is_a_failure() -> Result<()> {
+    let bed = Bed::start()?;
+    // Somebody else makes every port answer with the table of another.
+    let maps = Kernel::open(&Pins::new(bed.node.bpffs()))?;
+    let ports: Vec<_> = maps
+        .ports
+        .iter()
+        .filter(|(_, port)| port.generation() != 0)
+        .collect();
+    ensure!(ports.len() >= 3, "{ports:?}");
+    for ((id, _), (_, other)) in ports.iter().zip(ports.iter().cycle().skip(1)) {
+        maps.ports.swap(*id, *other)?;
+    }
+    for form in ["table", "json", "yaml"] {
+        let output = bed.run(&format!(
+            "--admin 127.0.0.1:9000 -o {form} explain host 10.96.0.10:80"
+        ))?;
+        let text = String::from_utf8(output.stdout)?;
+        ensure!(output.status.code() == Some(1), "{form}: {text}");
+        match form {
+            "table" => ensure!(
+                text.starts_with("DIFFERENCE at 10.96.0.10:80/TCP: "),
+                "{text}"
+            ),
+            _ => ensure!(text.contains("difference"), "{text}"),
+        }
+    }
+    ensure!(
+        bed.run("--admin 127.0.0.1:9000 explain host 10.96.0.99")?
+            .status
+            .success()
+    );
+    Ok(())
+}
+
+fn an_agent_that_is_not_there_is_a_sentence() -> Result<()> {
+    let bed = Bed::start()?;
+    let output = bed.run("--admin 127.0.0.1:9001 get")?;
+    let complaint = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(1) && output.stdout.is_empty());
+    ensure!(complaint.lines().count() == 1, "{complaint}");
+    ensure!(
+        complaint.contains("no agent answers at 127.0.0.1:9001"),
+        "{complaint}"
+    );
+    Ok(())
+}

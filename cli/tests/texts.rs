@@ -1,0 +1,125 @@
+//! The texts for people, from answers that an agent gave (`recorded/`).
+
+use insta::assert_snapshot;
+use serde::Deserialize;
+use sluice_cli::{
+    answer::{
+        explanation::Answers,
+        status::{Split, Status},
+    },
+    output::Look,
+    verbs::{explain, get, status},
+};
+
+macro_rules! recorded {
+    ($name:literal) => {
+        serde_json::from_str(include_str!(concat!("recorded/", $name, ".json")))
+            .expect("an answer that was recorded is read")
+    };
+}
+
+macro_rules! explained {
+    ($name:literal, $target:literal) => {{
+        let answers: Answers = recorded!($name);
+        let target = $target.parse().expect("the target is one");
+        explain::text(&answers, target, Look::Plain)
+    }};
+}
+
+/// The splits in an answer of `/debug/status`.
+#[derive(Deserialize)]
+struct Splits {
+    splits: Vec<Split>,
+}
+
+#[test]
+fn a_split_explains_itself() {
+    assert_snapshot!(explained!("explain-split", "127.0.66.1:80"));
+}
+
+#[test]
+fn every_port_of_an_address_is_explained_and_an_unknown_pod_is_noted() {
+    assert_snapshot!(explained!("explain-partly-refused", "127.0.66.9"));
+}
+
+#[test]
+fn endpoints_that_terminate_are_named_so() {
+    assert_snapshot!(explained!("explain-terminating", "fd00:66::5"));
+}
+
+#[test]
+fn many_backends_are_counted() {
+    assert_snapshot!(explained!("explain-many-backends", "127.0.66.5"));
+}
+
+#[test]
+fn a_foreign_address_is_left_alone() {
+    assert_snapshot!(explained!("explain-foreign-address", "10.9.9.9"));
+}
+
+#[test]
+fn a_foreign_port_is_left_alone() {
+    assert_snapshot!(explained!("explain-foreign-port", "10.9.9.9:90"));
+}
+
+#[test]
+fn a_difference_comes_first() {
+    let text = explained!("explain-difference", "10.96.0.10:80");
+    assert!(text.starts_with("DIFFERENCE"), "{text}");
+    assert_snapshot!(text);
+}
+
+#[test]
+fn splits_have_a_row_per_version() {
+    let Splits { splits } = recorded!("status-troubled");
+    assert_snapshot!(get::all(&splits, None, Look::Plain));
+}
+
+#[test]
+fn a_terminal_gets_lines() {
+    let Splits { splits } = recorded!("status-troubled");
+    assert_snapshot!(get::all(&splits, None, Look::Terminal));
+}
+
+#[test]
+fn no_split_is_said_so() {
+    assert_eq!(
+        get::all(&[], None, Look::Plain),
+        "There is no TrafficSplit.\n"
+    );
+    assert_eq!(
+        get::all(&[], Some("shop"), Look::Plain),
+        "There is no TrafficSplit in namespace shop.\n"
+    );
+}
+
+#[test]
+fn one_split_shows_its_conditions() {
+    let Splits { splits } = recorded!("status-troubled");
+    let texts: Vec<_> = splits
+        .iter()
+        .map(|split| get::one(split, Look::Plain))
+        .collect();
+    assert_snapshot!(texts.join("---\n"));
+}
+
+#[test]
+fn a_node_that_is_well_is_short() {
+    let answer: Status = recorded!("status-ready");
+    assert_snapshot!(status::text(&answer, Look::Plain));
+}
+
+#[test]
+fn a_node_with_troubles_names_files_and_objects() {
+    let answer: Status = recorded!("status-troubled");
+    assert_snapshot!(status::text(&answer, Look::Plain));
+}
+
+#[test]
+fn a_node_that_is_not_ready_says_why() {
+    let mut answer: Status = recorded!("status-ready");
+    answer.ready = false;
+    answer.not_ready_because = Some("the self-test has not run yet".to_owned());
+    answer.lagging = vec!["shop/checkout".to_owned()];
+    assert_snapshot!(status::text(&answer, Look::Plain));
+}
