@@ -1,5 +1,6 @@
 //! `sweep`: removes what killed runs left, and says what remains.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use crate::run;
@@ -16,15 +17,16 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
+    let mut output = io::stdout().lock();
     if !args.list {
         for id in run::sweep()? {
-            println!("swept run {id}");
+            writeln!(output, "swept run {id}")?;
         }
     }
     let left = run::leftovers()?;
     for (id, things) in &left {
         for thing in things {
-            println!("run {id} left {thing}");
+            writeln!(output, "run {id} left {thing}")?;
         }
     }
     Ok(if left.is_empty() {
