@@ -10,7 +10,6 @@ mod tables;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    mem,
     sync::Arc,
 };
 
@@ -38,7 +37,8 @@ pub struct Lowered {
     shared: Shared,
     services: BTreeMap<ServiceKey, Vec<Live>>,
     restored: Option<Restored>,
-    touched: BTreeSet<Place>,
+    /// What has changed, while anybody wants to know.
+    touched: Option<BTreeSet<Place>>,
 }
 
 /// A port as it is in the wanted image.
@@ -79,7 +79,7 @@ impl Lowered {
             shared: Shared::default(),
             services: BTreeMap::new(),
             restored: None,
-            touched: BTreeSet::new(),
+            touched: None,
         }
     }
 
@@ -101,9 +101,14 @@ impl Lowered {
         &self.image
     }
 
-    /// The places that have changed since the last call.
-    pub fn take_touched(&mut self) -> BTreeSet<Place> {
-        mem::take(&mut self.touched)
+    /// From now on notes the places that change.
+    pub fn note_changes(&mut self) {
+        self.touched = Some(BTreeSet::new());
+    }
+
+    /// The places that have changed since [`note_changes`](Self::note_changes).
+    pub fn take_changes(&mut self) -> BTreeSet<Place> {
+        self.touched.take().unwrap_or_default()
     }
 
     /// Makes free what has left the maps. True if anything became free. `settled` says that the
@@ -372,13 +377,19 @@ impl Lowered {
     }
 
     fn put(&mut self, entry: &Entry) {
-        self.touched.insert(entry.place());
+        self.touch(entry.place());
         self.image.put(entry);
     }
 
     fn delete(&mut self, place: Place) {
-        self.touched.insert(place);
+        self.touch(place);
         self.image.delete(place);
+    }
+
+    fn touch(&mut self, place: Place) {
+        if let Some(touched) = &mut self.touched {
+            touched.insert(place);
+        }
     }
 }
 

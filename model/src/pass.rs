@@ -2,7 +2,8 @@
 //!
 //! [`State`] is the wanted side: what is desired, its image, and where the maps are known to
 //! differ. The caller owns the observed image and moves it by running the plan; then it says how
-//! that went with [`State::finish`]. A plan that is never finished counts as failed as a whole.
+//! that went with [`State::finish`]. After a plan that was not finished, the next pass looks at
+//! everything.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,6 +39,8 @@ pub struct State {
     gave_back: bool,
     /// The next pass looks at everything instead of at what changed.
     everything: bool,
+    /// A plan was made, and nobody has said yet how it went.
+    unfinished: bool,
 }
 
 /// What a pass wants to be done, and how much it looked at.
@@ -70,6 +73,7 @@ impl State {
             unsettled: BTreeSet::new(),
             gave_back: false,
             everything: true,
+            unfinished: false,
         }
     }
 
@@ -82,6 +86,7 @@ impl State {
     /// `None` as long as an input has not listed: nothing is written before.
     pub fn pass(&mut self, index: &mut Index, observed: &Image) -> Option<Pass> {
         index.snapshot()?;
+        self.everything |= self.unfinished;
         let settled = !self.everything && self.unsettled.is_empty();
         let room = self.lowered.reclaim(observed, settled);
         let mut services = index.take_dirty();
@@ -108,11 +113,13 @@ impl State {
             }
         }
         let changed = changes.len();
+        if !self.everything {
+            self.lowered.note_changes();
+        }
         self.lower(changes);
         self.lowered.forget_restored();
         let plan = self.plan(observed);
-        let steps = plan.steps.iter();
-        self.unsettled = steps.filter_map(|step| step.op.place()).collect();
+        self.unfinished = true;
         Some(Pass {
             plan,
             compiled,
@@ -123,6 +130,7 @@ impl State {
     /// How the plan of the last pass went.
     pub fn finish<E>(&mut self, outcome: &Outcome<E>) {
         self.unsettled.clone_from(&outcome.unsettled);
+        self.unfinished = false;
     }
 
     /// Whether another pass has something to do even when nothing changes: writes to try again, or
@@ -238,8 +246,9 @@ impl State {
     }
 
     fn plan(&mut self, observed: &Image) -> Plan {
-        let mut places = self.lowered.take_touched();
+        let mut places = self.lowered.take_changes();
         if mem::take(&mut self.everything) {
+            self.unsettled.clear();
             return plan::diff(observed, self.lowered.image());
         }
         places.append(&mut self.unsettled);

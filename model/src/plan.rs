@@ -15,6 +15,7 @@ mod puts;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{self, Display, Formatter},
+    ops::Range,
 };
 
 use crate::image::{Entry, Image, Place};
@@ -32,12 +33,34 @@ pub enum Op {
 pub struct Step {
     pub op: Op,
     /// Indexes of earlier steps without which this one must not be done.
-    pub requires: Vec<usize>,
+    pub requires: Box<[u32]>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     pub steps: Vec<Step>,
+}
+
+/// The order of a plan. Within a rank, steps are ordered by place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    PutGeneration,
+    PutCounter,
+    PutBackend,
+    PutSlots,
+    PutGroup,
+    PutTable,
+    PutPort,
+    PutFrontend,
+    DeleteFrontend,
+    Barrier,
+    DeletePort,
+    DeleteTable,
+    DeleteGroup,
+    DeleteSlots,
+    DeleteBackend,
+    DeleteCounter,
+    DeleteGeneration,
 }
 
 /// What became of a plan.
@@ -56,16 +79,20 @@ pub struct Outcome<E> {
 
 /// The whole way from one image to another.
 pub fn diff(from: &Image, to: &Image) -> Plan {
-    between(from, to, &everywhere(from, to))
+    build(from, to, &differences(from, to))
 }
 
 /// The way from one image to another, as far as these places are concerned.
 pub fn between(from: &Image, to: &Image, places: &BTreeSet<Place>) -> Plan {
+    let places: Vec<Place> = places.iter().copied().collect();
+    build(from, to, &places)
+}
+
+fn build(from: &Image, to: &Image, places: &[Place]) -> Plan {
     let mut builder = Builder {
         from,
         to,
         steps: Vec::new(),
-        step_of: BTreeMap::new(),
         covered: BTreeMap::new(),
     };
     builder.puts(places);
@@ -94,7 +121,11 @@ impl Plan {
             unsettled: BTreeSet::new(),
         };
         for (i, step) in self.steps.iter().enumerate() {
-            if !step.requires.iter().all(|required| done[*required]) {
+            if !step
+                .requires
+                .iter()
+                .all(|required| done[*required as usize])
+            {
                 outcome.skipped += 1;
                 outcome.unsettled.extend(step.op.place());
                 continue;
@@ -124,6 +155,28 @@ impl Op {
         }
     }
 
+    pub fn rank(&self) -> Rank {
+        match self {
+            Self::Put(Entry::Generation(_)) => Rank::PutGeneration,
+            Self::Put(Entry::Counter(_)) => Rank::PutCounter,
+            Self::Put(Entry::Backend(..)) => Rank::PutBackend,
+            Self::Put(Entry::Slots(..)) => Rank::PutSlots,
+            Self::Put(Entry::Group(..)) => Rank::PutGroup,
+            Self::Put(Entry::Table(..)) => Rank::PutTable,
+            Self::Put(Entry::Port(..)) => Rank::PutPort,
+            Self::Put(Entry::Frontend(..)) => Rank::PutFrontend,
+            Self::Barrier => Rank::Barrier,
+            Self::Delete(Place::Frontend(_)) => Rank::DeleteFrontend,
+            Self::Delete(Place::Port(_)) => Rank::DeletePort,
+            Self::Delete(Place::Table(_)) => Rank::DeleteTable,
+            Self::Delete(Place::Group(_)) => Rank::DeleteGroup,
+            Self::Delete(Place::Slots(..)) => Rank::DeleteSlots,
+            Self::Delete(Place::Backend(_)) => Rank::DeleteBackend,
+            Self::Delete(Place::Counter(_)) => Rank::DeleteCounter,
+            Self::Delete(Place::Generation) => Rank::DeleteGeneration,
+        }
+    }
+
     pub fn apply(&self, image: &mut Image) {
         match self {
             Self::Put(entry) => image.put(entry),
@@ -143,30 +196,32 @@ struct Builder<'a> {
     from: &'a Image,
     to: &'a Image,
     steps: Vec<Step>,
-    /// The step that writes or deletes at a place.
-    step_of: BTreeMap<Place, usize>,
     /// Runs of slots that steps deal with, start to end.
     covered: BTreeMap<u32, u32>,
 }
 
 impl Builder<'_> {
-    fn step(&mut self, op: Op, requires: Vec<usize>) -> usize {
-        let at = self.steps.len();
-        if let Some(place) = op.place() {
-            self.step_of.insert(place, at);
-        }
+    fn step(&mut self, op: Op, requires: Vec<u32>) {
+        let requires = requires.into();
         self.steps.push(Step { op, requires });
-        at
     }
 
-    fn steps_at(&self, places: impl IntoIterator<Item = Place>) -> Vec<usize> {
-        let steps = places
-            .into_iter()
-            .filter_map(|p| self.step_of.get(&p).copied());
-        let mut steps: Vec<usize> = steps.collect();
-        steps.sort_unstable();
-        steps.dedup();
-        steps
+    /// The indexes of the steps of a rank. Ranks come in order, so this is a binary search.
+    fn of_rank(&self, rank: Rank) -> Range<usize> {
+        let start = self.steps.partition_point(|step| step.op.rank() < rank);
+        let end = self.steps.partition_point(|step| step.op.rank() <= rank);
+        start..end
+    }
+
+    /// Those of these places that a step of the rank puts something at.
+    fn steps_at(&self, rank: Rank, places: impl IntoIterator<Item = Place>) -> Vec<u32> {
+        let range = self.of_rank(rank);
+        let steps = &self.steps[range.clone()];
+        let found = places.into_iter().filter_map(|place| {
+            let at = steps.binary_search_by(|step| step.op.place().cmp(&Some(place)));
+            Some(index(range.start + at.ok()?))
+        });
+        found.collect()
     }
 
     fn cover(&mut self, offset: u32, length: u32) {
@@ -198,9 +253,13 @@ impl Builder<'_> {
     }
 }
 
-/// Every place that either image has something at.
-fn everywhere(from: &Image, to: &Image) -> BTreeSet<Place> {
-    let mut places = BTreeSet::from([Place::Generation]);
+fn index(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// Every place at which two images differ, ordered.
+fn differences(from: &Image, to: &Image) -> Vec<Place> {
+    let mut places = vec![Place::Generation];
     for image in [from, to] {
         let Image {
             generation: _,
@@ -212,14 +271,25 @@ fn everywhere(from: &Image, to: &Image) -> BTreeSet<Place> {
             slots,
             counters,
         } = image;
-        places.extend(frontends.keys().copied().map(Place::Frontend));
-        places.extend(ports.iter().map(|(id, _)| Place::Port(id)));
-        places.extend(tables.iter().map(|(id, _)| Place::Table(id)));
-        places.extend(groups.iter().map(|(id, _)| Place::Group(id)));
-        places.extend(backends.iter().map(|(id, _)| Place::Backend(id)));
-        places.extend(counters.iter().map(|(index, _)| Place::Counter(index)));
-        places.insert(Place::Slots(0, slots.end()));
+        for key in frontends.keys() {
+            if from.frontends.get(key) != to.frontends.get(key) {
+                places.push(Place::Frontend(*key));
+            }
+        }
+        let differ = |id: &u32| from.ports.get(*id) != to.ports.get(*id);
+        places.extend(ports.ids().filter(differ).map(Place::Port));
+        let differ = |id: &u32| from.tables.get(*id) != to.tables.get(*id);
+        places.extend(tables.ids().filter(differ).map(Place::Table));
+        let differ = |id: &u32| from.groups.get(*id) != to.groups.get(*id);
+        places.extend(groups.ids().filter(differ).map(Place::Group));
+        let differ = |id: &u32| from.backends.get(*id) != to.backends.get(*id);
+        places.extend(backends.ids().filter(differ).map(Place::Backend));
+        let differ = |index: &u32| from.counters.get(*index) != to.counters.get(*index);
+        places.extend(counters.ids().filter(differ).map(Place::Counter));
+        places.push(Place::Slots(0, slots.end()));
     }
+    places.sort_unstable();
+    places.dedup();
     places
 }
 

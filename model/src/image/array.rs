@@ -59,6 +59,10 @@ impl<T: Copy + Default + PartialEq> Array<T> {
         cells.filter(|(_, value)| *value != T::default())
     }
 
+    pub fn ids(&self) -> impl Iterator<Item = u32> {
+        self.iter().map(|(index, _)| index)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.cells.is_empty()
     }

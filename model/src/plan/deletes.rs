@@ -6,15 +6,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::puts::{run_of_group, run_of_table};
-use super::{Builder, Op};
-use crate::image::{Image, Place};
+use super::{
+    Builder, Op, Rank, index,
+    puts::{run_of_group, run_of_table},
+};
+use crate::image::{Array, Image, Place};
 
 /// For each place, the steps that turn away what led to it.
-type Leavers = BTreeMap<Place, Vec<usize>>;
+type Leavers = BTreeMap<Place, Vec<u32>>;
 
 impl Builder<'_> {
-    pub(super) fn deletes(&mut self, places: &BTreeSet<Place>) {
+    pub(super) fn deletes(&mut self, places: &[Place]) {
         let (from, to) = (self.from, self.to);
         for place in places {
             if let Place::Frontend(key) = place
@@ -24,118 +26,131 @@ impl Builder<'_> {
                 self.step(Op::Delete(*place), Vec::new());
             }
         }
-        let barrier_at = self.steps.len();
+        let barrier = self.steps.len();
         self.step(Op::Barrier, Vec::new());
         let mut leavers = Leavers::new();
         self.leave_ports(&mut leavers);
-        self.delete_rows(places, barrier_at, &mut leavers, |place| match place {
-            Place::Port(id) => from.ports.contains(id) && !to.ports.contains(id),
-            _ => false,
-        });
+        self.delete_rows(
+            places,
+            barrier,
+            &mut leavers,
+            |place| matches!(place, Place::Port(id) if goes(&from.ports, &to.ports, id)),
+        );
         self.leave_tables(&mut leavers);
-        self.delete_rows(places, barrier_at, &mut leavers, |place| match place {
-            Place::Table(id) => from.tables.contains(id) && !to.tables.contains(id),
-            _ => false,
-        });
+        self.delete_rows(
+            places,
+            barrier,
+            &mut leavers,
+            |place| matches!(place, Place::Table(id) if goes(&from.tables, &to.tables, id)),
+        );
         self.leave_groups(&mut leavers);
-        self.delete_rows(places, barrier_at, &mut leavers, |place| match place {
-            Place::Group(id) => from.groups.contains(id) && !to.groups.contains(id),
-            _ => false,
-        });
+        self.delete_rows(
+            places,
+            barrier,
+            &mut leavers,
+            |place| matches!(place, Place::Group(id) if goes(&from.groups, &to.groups, id)),
+        );
         self.leave_backends(&mut leavers);
-        self.clear_slots(places, barrier_at);
-        self.delete_rows(places, barrier_at, &mut leavers, |place| match place {
-            Place::Backend(id) => from.backends.contains(id) && !to.backends.contains(id),
-            Place::Counter(index) => from.counters.contains(index) && !to.counters.contains(index),
-            _ => false,
-        });
-        if self.steps.len() == barrier_at + 1 {
-            self.steps.truncate(barrier_at);
+        self.clear_slots(places, barrier);
+        self.delete_rows(
+            places,
+            barrier,
+            &mut leavers,
+            |place| matches!(place, Place::Backend(id) if goes(&from.backends, &to.backends, id)),
+        );
+        self.delete_rows(
+            places,
+            barrier,
+            &mut leavers,
+            |place| matches!(place, Place::Counter(at) if goes(&from.counters, &to.counters, at)),
+        );
+        if self.steps.len() == barrier + 1 {
+            self.steps.truncate(barrier);
         }
     }
 
     fn delete_rows(
         &mut self,
-        places: &BTreeSet<Place>,
+        places: &[Place],
         barrier: usize,
         leavers: &mut Leavers,
         goes: impl Fn(Place) -> bool,
     ) {
         for place in places.iter().filter(|place| goes(**place)) {
             let mut requires = leavers.remove(place).unwrap_or_default();
-            requires.push(barrier);
+            requires.push(index(barrier));
             requires.sort_unstable();
             requires.dedup();
             self.step(Op::Delete(*place), requires);
         }
     }
 
+    /// The steps that put or delete rows of one map, with their places.
+    fn steps_of(&self, put: Rank, delete: Rank) -> impl Iterator<Item = (u32, Place)> {
+        let steps = self.of_rank(put).chain(self.of_rank(delete));
+        steps.filter_map(|at| Some((index(at), self.steps[at].op.place()?)))
+    }
+
     /// Frontends that lead to another port, or to none, from now on.
     fn leave_ports(&self, leavers: &mut Leavers) {
-        for (place, step) in &self.step_of {
+        for (step, place) in self.steps_of(Rank::PutFrontend, Rank::DeleteFrontend) {
             if let Place::Frontend(key) = place
-                && let Some(old) = self.from.frontends.get(key)
+                && let Some(old) = self.from.frontends.get(&key)
             {
-                leavers
-                    .entry(Place::Port(old.port))
-                    .or_default()
-                    .push(*step);
+                leavers.entry(Place::Port(old.port)).or_default().push(step);
             }
         }
     }
 
     fn leave_tables(&self, leavers: &mut Leavers) {
-        for (place, step) in &self.step_of {
-            if let Place::Port(id) = place {
-                let old = self.from.ports.get(*id).root();
-                leavers.entry(Place::Table(old)).or_default().push(*step);
+        for (step, place) in self.steps_of(Rank::PutPort, Rank::DeletePort) {
+            if let Place::Port(id) = place
+                && self.from.ports.contains(id)
+            {
+                let old = Place::Table(self.from.ports.get(id).root());
+                leavers.entry(old).or_default().push(step);
             }
         }
     }
 
     fn leave_groups(&self, leavers: &mut Leavers) {
-        for (place, step) in &self.step_of {
+        for (step, place) in self.steps_of(Rank::PutTable, Rank::DeleteTable) {
             let Place::Table(id) = place else { continue };
-            let old = self.from.tables.get(*id);
-            for group in distinct(self.from.table_slots(old)) {
-                leavers.entry(Place::Group(group)).or_default().push(*step);
+            let old = self.from.tables.get(id);
+            let groups = distinct(self.from.table_slots(old)).map(Place::Group);
+            for left in groups.chain([Place::Counter(old.counter), Place::Table(old.next)]) {
+                leavers.entry(left).or_default().push(step);
             }
-            leavers
-                .entry(Place::Counter(old.counter))
-                .or_default()
-                .push(*step);
         }
     }
 
     fn leave_backends(&self, leavers: &mut Leavers) {
-        for (place, step) in &self.step_of {
+        for (step, place) in self.steps_of(Rank::PutGroup, Rank::DeleteGroup) {
             let Place::Group(id) = place else { continue };
-            let old = self.from.groups.get(*id);
-            for backend in distinct(self.from.group_slots(old)) {
-                leavers
-                    .entry(Place::Backend(backend))
-                    .or_default()
-                    .push(*step);
+            let old = self.from.groups.get(id);
+            let backends = distinct(self.from.group_slots(old)).map(Place::Backend);
+            for left in backends.chain([Place::Counter(old.counter)]) {
+                leavers.entry(left).or_default().push(step);
             }
-            leavers
-                .entry(Place::Counter(old.counter))
-                .or_default()
-                .push(*step);
         }
     }
 
     /// Zeroes the runs of the rows that go, and whatever else is to be zero among the places.
-    fn clear_slots(&mut self, places: &BTreeSet<Place>, barrier: usize) {
+    fn clear_slots(&mut self, places: &[Place], barrier: usize) {
         let (from, to) = (self.from, self.to);
         let stale = |cell| from.slots.contains(cell) && !to.slots.contains(cell);
-        let gone: Vec<((u32, u32), usize)> = self
-            .step_of
-            .iter()
-            .filter_map(|(place, step)| Some((old_run(from, *place)?, *step)))
+        let tables = self.steps_of(Rank::PutTable, Rank::DeleteTable);
+        let groups = self.steps_of(Rank::PutGroup, Rank::DeleteGroup);
+        let gone: Vec<(u32, u32, u32)> = tables
+            .chain(groups)
+            .filter_map(|(step, place)| {
+                let (offset, length) = old_run(from, place)?;
+                Some((step, offset, length))
+            })
             .collect();
-        for ((offset, length), step) in gone {
+        for (step, offset, length) in gone {
             for (offset, length) in self.stretches(offset, length, stale) {
-                self.clear(offset, length, vec![barrier, step]);
+                self.clear(offset, length, vec![index(barrier), step]);
             }
         }
         for place in places {
@@ -143,15 +158,19 @@ impl Builder<'_> {
                 continue;
             };
             for (offset, length) in self.stretches(offset, length, stale) {
-                self.clear(offset, length, vec![barrier]);
+                self.clear(offset, length, vec![index(barrier)]);
             }
         }
     }
 
-    fn clear(&mut self, offset: u32, length: u32, requires: Vec<usize>) {
+    fn clear(&mut self, offset: u32, length: u32, requires: Vec<u32>) {
         self.step(Op::Delete(Place::Slots(offset, length)), requires);
         self.cover(offset, length);
     }
+}
+
+fn goes<T: Copy + Default + PartialEq>(from: &Array<T>, to: &Array<T>, id: u32) -> bool {
+    from.contains(id) && !to.contains(id)
 }
 
 fn old_run(from: &Image, place: Place) -> Option<(u32, u32)> {
@@ -162,6 +181,6 @@ fn old_run(from: &Image, place: Place) -> Option<(u32, u32)> {
     }
 }
 
-fn distinct(ids: impl Iterator<Item = u32>) -> BTreeSet<u32> {
-    ids.collect()
+fn distinct(ids: impl Iterator<Item = u32>) -> impl Iterator<Item = u32> {
+    ids.collect::<BTreeSet<u32>>().into_iter()
 }

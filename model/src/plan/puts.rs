@@ -5,30 +5,29 @@ use std::collections::BTreeSet;
 
 use sluice_node_abi::values::{Group, Port, Table};
 
-use super::{Builder, Op};
+use super::{Builder, Op, Rank};
 use crate::image::{Entry, Place};
 
 impl Builder<'_> {
-    pub(super) fn puts(&mut self, places: &BTreeSet<Place>) {
+    pub(super) fn puts(&mut self, places: &[Place]) {
         let (from, to) = (self.from, self.to);
         if places.contains(&Place::Generation) && from.generation != to.generation {
             self.put(Entry::Generation(to.generation), Vec::new());
         }
         for place in places {
-            match *place {
-                Place::Counter(index)
-                    if to.counters.contains(index) && !from.counters.contains(index) =>
-                {
-                    self.put(Entry::Counter(index), Vec::new());
-                }
-                Place::Backend(id) if to.backends.contains(id) => {
-                    let value = to.backends.get(id);
-                    if from.backends.get(id) != value {
-                        let requires = self.steps_at([Place::Generation]);
-                        self.put(Entry::Backend(id, value), requires);
-                    }
-                }
-                _ => {}
+            if let Place::Counter(index) = *place
+                && to.counters.contains(index)
+                && !from.counters.contains(index)
+            {
+                self.put(Entry::Counter(index), Vec::new());
+            }
+        }
+        for place in places {
+            if let Place::Backend(id) = *place
+                && to.backends.contains(id)
+                && from.backends.get(id) != to.backends.get(id)
+            {
+                self.put(Entry::Backend(id, to.backends.get(id)), Vec::new());
             }
         }
         self.put_slots(places);
@@ -51,67 +50,64 @@ impl Builder<'_> {
         self.put_fronts(places);
     }
 
-    fn put(&mut self, entry: Entry, requires: Vec<usize>) {
+    fn put(&mut self, entry: Entry, requires: Vec<u32>) {
         self.step(Op::Put(entry), requires);
     }
 
     /// The runs of the tables and groups among the places, and whatever else is wanted there.
-    fn put_slots(&mut self, places: &BTreeSet<Place>) {
-        let to = self.to;
+    fn put_slots(&mut self, places: &[Place]) {
+        let (from, to) = (self.from, self.to);
+        let mut runs = BTreeSet::new();
         for place in places {
-            let (offset, length) = match *place {
+            let run = match *place {
                 Place::Table(id) if to.tables.contains(id) => run_of_table(to.tables.get(id)),
                 Place::Group(id) if to.groups.contains(id) => run_of_group(to.groups.get(id)),
                 _ => continue,
             };
-            self.put_run(offset, length);
+            self.cover(run.0, run.1);
+            runs.insert(run);
         }
         for place in places {
             let Place::Slots(offset, length) = *place else {
                 continue;
             };
-            let (from, to) = (self.from, self.to);
             let wrong =
                 |cell| to.slots.contains(cell) && from.slots.get(cell) != to.slots.get(cell);
-            for (offset, length) in self.stretches(offset, length, wrong) {
-                self.put_run(offset, length);
+            for run in self.stretches(offset, length, wrong) {
+                self.cover(run.0, run.1);
+                runs.insert(run);
+            }
+        }
+        for (offset, length) in runs {
+            let run: Box<[u32]> = to.slots.run(offset, length).collect();
+            if !from.slots.run(offset, length).eq(run.iter().copied()) {
+                self.put(Entry::Slots(offset, run), Vec::new());
             }
         }
     }
 
-    fn put_run(&mut self, offset: u32, length: u32) {
-        let run: Box<[u32]> = self.to.slots.run(offset, length).collect();
-        if !self.from.slots.run(offset, length).eq(run.iter().copied()) {
-            self.put(Entry::Slots(offset, run), Vec::new());
-        }
-        self.cover(offset, length);
-    }
-
     fn put_group(&mut self, id: u32, group: Group) {
-        let backends = self.to.group_slots(group).map(Place::Backend);
-        let own = [
-            Place::Slots(group.offset, group.length),
-            Place::Counter(group.counter),
-        ];
-        let requires = self.steps_at(backends.chain(own));
+        let backends: BTreeSet<u32> = self.to.group_slots(group).collect();
+        let backends = backends.into_iter().map(Place::Backend);
+        let mut requires = self.steps_at(Rank::PutCounter, [Place::Counter(group.counter)]);
+        requires.extend(self.steps_at(Rank::PutBackend, backends));
+        let run = Place::Slots(group.offset, group.length);
+        requires.extend(self.steps_at(Rank::PutSlots, [run]));
         self.put(Entry::Group(id, group), requires);
     }
 
     fn put_table(&mut self, id: u32, table: Table) {
-        let mut groups: Vec<u32> = self.to.table_slots(table).collect();
-        groups.sort_unstable();
-        groups.dedup();
-        let own = [
-            Place::Slots(table.offset, table.length),
-            Place::Counter(table.counter),
-            Place::Table(table.next),
-        ];
+        let groups: BTreeSet<u32> = self.to.table_slots(table).collect();
         let groups = groups.into_iter().map(Place::Group);
-        let requires = self.steps_at(groups.chain(own));
+        let mut requires = self.steps_at(Rank::PutCounter, [Place::Counter(table.counter)]);
+        let run = Place::Slots(table.offset, table.length);
+        requires.extend(self.steps_at(Rank::PutSlots, [run]));
+        requires.extend(self.steps_at(Rank::PutGroup, groups));
+        requires.extend(self.steps_at(Rank::PutTable, [Place::Table(table.next)]));
         self.put(Entry::Table(id, table), requires);
     }
 
-    fn put_fronts(&mut self, places: &BTreeSet<Place>) {
+    fn put_fronts(&mut self, places: &[Place]) {
         let (from, to) = (self.from, self.to);
         for place in places {
             if let Place::Port(id) = *place
@@ -119,7 +115,8 @@ impl Builder<'_> {
                 && from.ports.get(id) != to.ports.get(id)
             {
                 let port: Port = to.ports.get(id);
-                let requires = self.steps_at([Place::Generation, Place::Table(port.root())]);
+                let mut requires = self.steps_at(Rank::PutGeneration, [Place::Generation]);
+                requires.extend(self.steps_at(Rank::PutTable, [Place::Table(port.root())]));
                 self.put(Entry::Port(id, port), requires);
             }
         }
@@ -128,7 +125,7 @@ impl Builder<'_> {
                 && let Some(frontend) = to.frontends.get(key)
                 && from.frontends.get(key) != Some(frontend)
             {
-                let requires = self.steps_at([Place::Port(frontend.port)]);
+                let requires = self.steps_at(Rank::PutPort, [Place::Port(frontend.port)]);
                 self.put(Entry::Frontend(*key, *frontend), requires);
             }
         }
