@@ -3,11 +3,11 @@
 //! The namespace is private, so each listens on its ordinary port.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use super::addresses;
 use super::certificates::{Authority, Identity, Subject};
@@ -16,6 +16,8 @@ use super::tools::Tools;
 use crate::fabric::Fabric;
 use crate::process::{Command, Process};
 use crate::tier::eventually;
+
+mod api_server;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 const ETCD: &str = "http://127.0.0.1:2379";
@@ -35,7 +37,7 @@ impl ControlPlane<'_> {
         let address = SocketAddr::new(self.fabric.own().address4().into(), addresses::API_PORT);
         eventually(PATIENCE, "the API server is ready", || {
             if !api.is_running()? {
-                return Ok(Err(anyhow::anyhow!(
+                return Ok(Err(anyhow!(
                     "the API server has ended: {}",
                     last_lines(&api)
                 )));
@@ -100,87 +102,11 @@ impl ControlPlane<'_> {
     }
 
     fn start_api_server(&self) -> Result<Process> {
-        let own = self.fabric.own();
-        let server = self.authority.server(
-            "kube-apiserver",
-            "kube-apiserver",
-            &[
-                "localhost",
-                "kubernetes",
-                "kubernetes.default",
-                "kubernetes.default.svc",
-                "kubernetes.default.svc.cluster.local",
-            ],
-            &[
-                IpAddr::from(Ipv4Addr::LOCALHOST),
-                IpAddr::from(Ipv6Addr::LOCALHOST),
-                own.address4().into(),
-                own.address6().into(),
-                addresses::API_SERVICE.into(),
-            ],
-        )?;
-        let to_kubelets = Subject {
-            user: "kube-apiserver-kubelet-client",
-            group: Some("system:masters"),
-        };
-        let to_kubelets = self.authority.client("kubelet-client", to_kubelets)?;
-        let to_extensions = Subject {
-            user: "front-proxy-client",
-            group: None,
-        };
-        let to_extensions = self.authority.client("front-proxy-client", to_extensions)?;
-        let authority = self.authority.certificate();
         self.command("kube-apiserver")?
             .arg(format!("--etcd-servers={ETCD}"))
-            .args([
-                format!("--secure-port={}", addresses::API_PORT),
-                format!("--advertise-address={}", own.address4()),
-            ])
-            .args(identity_flags(
-                "tls-cert-file",
-                "tls-private-key-file",
-                &server,
-            ))
-            .arg(flag("client-ca-file", &authority))
-            .arg(flag(
-                "service-account-key-file",
-                &self.authority.token_public_key(),
-            ))
-            .arg(flag(
-                "service-account-signing-key-file",
-                &self.authority.token_key(),
-            ))
-            .arg("--service-account-issuer=https://kubernetes.default.svc.cluster.local")
-            .args([
-                "--authorization-mode=Node,RBAC",
-                "--enable-admission-plugins=NodeRestriction",
-            ])
-            .arg("--allow-privileged=true")
-            .arg(format!(
-                "--service-cluster-ip-range={}",
-                addresses::service_ranges()
-            ))
-            .arg("--kubelet-preferred-address-types=InternalIP")
-            .arg(flag("kubelet-certificate-authority", &authority))
-            .args(identity_flags(
-                "kubelet-client-certificate",
-                "kubelet-client-key",
-                &to_kubelets,
-            ))
-            // The server is outside the nodes: it reaches a webhook's or extension's pods by their own addresses only.
-            .arg("--enable-aggregator-routing=true")
-            .arg(flag("requestheader-client-ca-file", &authority))
-            .arg("--requestheader-allowed-names=front-proxy-client")
-            .args([
-                "--requestheader-username-headers=X-Remote-User",
-                "--requestheader-group-headers=X-Remote-Group",
-            ])
-            .arg("--requestheader-extra-headers-prefix=X-Remote-Extra-")
-            .args(identity_flags(
-                "proxy-client-cert-file",
-                "proxy-client-key-file",
-                &to_extensions,
-            ))
+            .args(api_server::serving(self.fabric, self.authority)?)
+            .args(api_server::trusting(self.authority))
+            .args(api_server::reaching(self.authority)?)
             .spawn()
     }
 
