@@ -21,6 +21,7 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 
 use crate::setup::{self, Need, Purpose};
+use crate::test::Form;
 use crate::workspace::Workspace;
 use archive::{Kernel, RELEASES, Release};
 use payload::Payload;
@@ -38,7 +39,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
-    let reports = test(workspace, &chosen(&args.kernels)?)?;
+    let reports = test(workspace, &chosen(&args.kernels)?, Form::Long)?;
     let failed = reports.iter().any(|report| !report.against.is_empty());
     Ok(if failed {
         ExitCode::FAILURE
@@ -48,11 +49,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
 }
 
 /// Boots every kernel and prints the table.
-pub(crate) fn test_all(workspace: &Workspace) -> Result<Vec<Report>> {
-    test(workspace, &RELEASES.iter().collect::<Vec<_>>())
+pub(crate) fn test_all(workspace: &Workspace, form: Form) -> Result<Vec<Report>> {
+    test(workspace, &RELEASES.iter().collect::<Vec<_>>(), form)
 }
 
-fn test(workspace: &Workspace, releases: &[&'static Release]) -> Result<Vec<Report>> {
+fn test(workspace: &Workspace, releases: &[&'static Release], form: Form) -> Result<Vec<Report>> {
     setup::run(
         workspace,
         &[
@@ -66,7 +67,15 @@ fn test(workspace: &Workspace, releases: &[&'static Release]) -> Result<Vec<Repo
     let payload = Payload::build(workspace, &folder)?;
     let machines = releases
         .iter()
-        .map(|release| Machine::prepare(workspace, release, &payload, &folder.join(release.name)))
+        .map(|release| {
+            Machine::prepare(
+                workspace,
+                release,
+                &payload,
+                form,
+                &folder.join(release.name),
+            )
+        })
         .collect::<Result<Vec<_>>>()?;
     let reports = run_some_at_once(&machines, &payload.init()?)?;
     print!("{}", Table(&reports));
@@ -86,6 +95,7 @@ impl Machine {
         workspace: &Workspace,
         release: &'static Release,
         payload: &Payload,
+        form: Form,
         folder: &Path,
     ) -> Result<Machine> {
         let prepare = || -> Result<Machine> {
@@ -93,7 +103,7 @@ impl Machine {
             fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make {}", folder.display()))?;
             let initramfs = folder.join("initramfs.cpio");
-            initramfs::write(&initramfs, &kernel, payload)?;
+            initramfs::write(&initramfs, &kernel, payload, form)?;
             Ok(Machine {
                 release,
                 kernel,

@@ -171,7 +171,7 @@ impl Session<'_> {
     }
 
     fn kernels(&self) -> Result<bool> {
-        let reports = match kernels::test_all(self.workspace) {
+        let reports = match kernels::test_all(self.workspace, self.form) {
             Err(error) if !requirements::is_root() => {
                 self.skip("kernels", &error);
                 return Ok(true);

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use super::report::READY;
 use crate::process::start;
 
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(900);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What a machine left behind.
@@ -39,11 +39,13 @@ pub(super) fn boot(image: &Path, initramfs: &Path, init: &str, folder: &Path) ->
     let arguments = format!("console=ttyS0 panic=-1 rdinit={init} -- sluice-testbed-guest");
     let mut machine = Command::new("qemu-system-x86_64");
     machine
+        // One thread runs both processors in turn: with a thread for each, a processor may run
+        // code that the other one is patching, and the kernel dies of an int3 that is not there.
         .args([
             "-machine",
             "q35",
             "-accel",
-            "tcg,thread=multi",
+            "tcg,thread=single",
             "-cpu",
             "max",
             "-smp",

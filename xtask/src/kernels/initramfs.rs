@@ -12,6 +12,7 @@ use serde_json::json;
 use super::archive::Kernel;
 use super::cpio::Archive;
 use super::payload::Payload;
+use crate::test::Form;
 
 /// What the tests use: links between namespaces, ending sockets, and TC programs.
 const MODULES: [&str; 7] = [
@@ -30,11 +31,11 @@ struct Module {
     content: Vec<u8>,
 }
 
-pub(super) fn write(file: &Path, kernel: &Kernel, payload: &Payload) -> Result<()> {
+pub(super) fn write(file: &Path, kernel: &Kernel, payload: &Payload, form: Form) -> Result<()> {
     let modules = modules(&kernel.modules)?;
     let plan = json!({
         "modules": modules.iter().map(|module| &module.path).collect::<Vec<_>>(),
-        "commands": payload.commands(),
+        "commands": payload.commands(form),
     });
     let out = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
     pack(BufWriter::new(out), &modules, payload, &plan)

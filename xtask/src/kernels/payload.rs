@@ -12,12 +12,20 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::process::output;
+use crate::test::Form;
 use crate::workspace::Workspace;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const AGENT: &str = "sluice-node-agent";
 /// Test targets of the kernel tier: package, target.
 const TESTS: [(&str, &str); 1] = [("sluice-node-agent", "kernel")];
+
+/// The tests of the short form, one for each thing that differs between kernels: that programs load
+/// and act, and how a connect is refused.
+const SHORT: [&str; 2] = [
+    "a_light_pods_connect_is_rewritten",
+    "no_backend_is_connection_refused_at_once",
+];
 
 pub(super) struct Payload {
     agent: Program,
@@ -62,13 +70,20 @@ impl Payload {
     }
 
     /// What the first process runs, see `testbed/src/guest.rs`.
-    pub(super) fn commands(&self) -> Vec<Value> {
-        let features = json!({ "name": super::FEATURES, "words": [self.agent.path(), "features", "-o", "json"] });
-        let tests = self
-            .tests
-            .iter()
-            .map(|test| json!({ "name": test.name, "words": [test.path()] }));
-        [features].into_iter().chain(tests).collect()
+    pub(super) fn commands(&self, form: Form) -> Vec<Value> {
+        let agent = self.agent.path();
+        let mut commands =
+            vec![json!({ "name": super::FEATURES, "words": [agent, "features", "-o", "json"] })];
+        for tests in &self.tests {
+            let path = tests.path();
+            match form {
+                Form::Short => commands.extend(
+                    SHORT.map(|name| json!({ "name": name, "words": [path, "--exact", name] })),
+                ),
+                Form::Long => commands.push(json!({ "name": tests.name, "words": [path] })),
+            }
+        }
+        commands
     }
 }
 

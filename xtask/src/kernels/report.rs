@@ -115,17 +115,16 @@ impl Report {
     }
 
     fn read_test(&mut self, section: &Section) {
-        section
-            .text
-            .lines()
-            .for_each(|line| self.results.note(line));
+        let mut results = Results::default();
+        section.text.lines().for_each(|line| results.note(line));
+        let name = &section.name;
         match section.ended.as_deref() {
-            Some("code 0") => {}
-            Some(ended) => self
-                .against
-                .push(format!("{} ended with {ended}", section.name)),
-            None => self.against.push(format!("{} did not end", section.name)),
+            Some("code 0") if results.ran() => {}
+            Some("code 0") => self.against.push(format!("{name} ran no test")),
+            Some(ended) => self.against.push(format!("{name} ended with {ended}")),
+            None => self.against.push(format!("{name} did not end")),
         }
+        self.results.add(results);
     }
 
     fn has(&self, feature: &str) -> &'static str {
@@ -274,6 +273,12 @@ mod tests {
             read(true, &crashed).against,
             ["kernel ended with signal SIGSEGV"]
         );
+    }
+
+    #[test]
+    fn a_binary_that_ran_no_test_proves_nothing() {
+        let empty = GOOD.replace("3 passed", "0 passed");
+        assert_eq!(read(true, &empty).against, ["kernel ran no test"]);
     }
 
     #[test]

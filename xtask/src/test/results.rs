@@ -36,6 +36,11 @@ impl Results {
         }
     }
 
+    /// Whether any test ran to its end.
+    pub(crate) fn ran(&self) -> bool {
+        self.passed + self.failed > 0
+    }
+
     /// Takes over what was counted elsewhere.
     pub(crate) fn add(&mut self, other: Results) {
         let Results {
