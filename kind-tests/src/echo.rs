@@ -31,8 +31,15 @@ pub struct Echo<'a> {
 pub struct Running {
     /// One of each family.
     pub addresses: Vec<SocketAddr>,
-    /// Pods by name, with the node of each.
-    pub pods: BTreeMap<String, String>,
+    /// By name.
+    pub pods: BTreeMap<String, Placed>,
+}
+
+/// Where a pod is.
+#[derive(Debug)]
+pub struct Placed {
+    pub node: String,
+    pub uid: String,
 }
 
 impl Echo<'_> {
@@ -67,10 +74,11 @@ impl Echo<'_> {
         let pods = pods
             .iter()
             .map(|pod| {
-                Ok((
-                    text(&pod["metadata"]["name"])?.to_owned(),
-                    text(&pod["spec"]["nodeName"])?.to_owned(),
-                ))
+                let placed = Placed {
+                    node: text(&pod["spec"]["nodeName"])?.to_owned(),
+                    uid: text(&pod["metadata"]["uid"])?.to_owned(),
+                };
+                Ok((text(&pod["metadata"]["name"])?.to_owned(), placed))
             })
             .collect::<Result<BTreeMap<_, _>>>()?;
         ensure!(
