@@ -22,7 +22,6 @@ use crate::{
     index::Index,
     key::{Frontend, Kind, ServiceKey, SplitKey, Subject},
     lower::Lowered,
-    oracle::{self, Dangling},
     plan::{self, Outcome, Plan},
 };
 
@@ -177,16 +176,6 @@ impl State {
     /// What becomes of a connect to this address.
     pub fn explain(&self, frontend: Frontend) -> Explanation {
         explain::explain(&self.desired, frontend)
-    }
-
-    /// How maps that were just read answer differently from what is desired at this address.
-    /// `None`: they do not.
-    pub fn difference(&self, maps: &Image, frontend: Frontend) -> Option<String> {
-        let desired = oracle::by_desired(&self.desired, frontend);
-        match oracle::by_image(maps, frontend) {
-            Ok(found) => desired.check(&found).err(),
-            Err(Dangling(row)) => Some(format!("{row} is not there")),
-        }
     }
 
     /// What would be a split's status. `None` if there is no such split.

@@ -6,6 +6,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may")]
 
+mod admitting;
 mod choosing;
 mod compiling;
 mod failing;
