@@ -38,13 +38,14 @@ pub(super) fn raise(builder: &Builder) -> Result<Cluster> {
         authority: &authority,
     };
 
-    let (mut processes, mut nodes) = thread::scope(|scope| {
+    let (processes, mut nodes) = thread::scope(|scope| {
         let nodes = scope.spawn(|| make_nodes(&fabric, &tools, builder, clock));
-        let processes = control_plane.start_api(&kubectl)?;
+        let mut processes = control_plane.start_api(&kubectl)?;
         clock.tell("etcd and the API server are ready");
+        processes.extend(control_plane.start_controllers()?);
         anyhow::Ok((processes, joined(nodes)?))
     })?;
-    processes.extend(control_plane.start_controllers()?);
+    // kube-proxy looks for its node's ranges as soon as it starts.
     let objects: Vec<_> = nodes.iter().map(Node::object).collect();
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
     kubectl.apply(&format!("{list}\n---\n{}", dns::objects(&fabric)))?;

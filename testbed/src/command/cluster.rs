@@ -19,6 +19,7 @@ use nix::unistd::{Pid, setsid};
 
 use crate::cluster::{Mode, Proxy};
 use crate::run::sweep;
+use crate::tier::Tier;
 
 pub(super) mod down;
 pub(super) mod env;
@@ -85,6 +86,7 @@ impl Shape {
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
+    Tier::Cluster.check()?;
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
     signals.thread_block()?;
     let mut keeper = start_keeper(args.detach)?;
