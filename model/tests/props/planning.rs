@@ -131,6 +131,35 @@ proptest! {
     }
 
     #[test]
+    fn no_generation_is_issued_twice(batches in prop::collection::vec(events(6), 2..8)) {
+        let mut node = Node::new();
+        let mut all = Vec::new();
+        let mut issued = 0;
+        for (i, batch) in batches.iter().enumerate() {
+            all.extend(batch.iter().cloned());
+            if i % 3 == 2 {
+                node = Node::restarted(&node.observed, &survivors(&all));
+            }
+            let plan = node.follow(batch);
+            let mut new: Vec<u32> = plan
+                .steps
+                .iter()
+                .filter_map(|step| match &step.op {
+                    Op::Put(Entry::Backend(_, backend)) => Some(backend.generation),
+                    Op::Put(Entry::Port(_, port)) => Some(port.generation()),
+                    _ => None,
+                })
+                .collect();
+            new.sort_unstable();
+            for generation in new {
+                prop_assert!(generation > issued, "{generation} after {issued}\n{plan}");
+                issued = generation;
+            }
+            prop_assert_eq!(node.observed.generation, issued);
+        }
+    }
+
+    #[test]
     fn after_everything_is_gone_the_maps_are_empty(batches in prop::collection::vec(events(8), 1..5)) {
         let mut node = Node::new();
         let mut all: Vec<Event> = Vec::new();
