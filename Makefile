@@ -7,7 +7,7 @@ XTASK := $(CARGO) run $(if $(BUILT),--quiet) --package sluice-xtask --
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup test test-all lint kernels cluster cluster-down cluster-env clean cargo
+.PHONY: help setup demo test test-all lint kernels cluster cluster-down cluster-env clean cargo
 
 help: ## Show this list.
 	@echo "Sluice. Each target sets up what it needs; the first run takes a while, later ones do not."
@@ -15,6 +15,9 @@ help: ## Show this list.
 
 setup: cargo ## Install and build every tool that the other targets need (root, for Debian packages).
 	@$(XTASK) setup
+
+demo: cargo ## Show on this kernel what Sluice promises, with numbers (root); STAY=1 keeps it to play with.
+	@$(XTASK) demo $(if $(STAY),--stay)
 
 test: cargo ## Run unit tests and every tier; the last line counts passed, failed and skipped.
 	@$(XTASK) test

@@ -5,6 +5,7 @@
 
 mod cache;
 mod clean;
+mod demo;
 mod kernels;
 mod key;
 mod lint;
@@ -43,6 +44,8 @@ enum Task {
     Lint,
     /// Boot other kernels in qemu: what each has of what Sluice uses, and the kernel tier on each.
     Kernels(kernels::Args),
+    /// Show on this machine's kernel what Sluice promises, with numbers.
+    Demo(demo::Args),
     /// Run the testbed's program, for instance `testbed cluster --nodes 2`.
     Testbed(testbed::Args),
     /// Remove build results; with --cache also the downloaded and built tools.
@@ -75,6 +78,10 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::TestAll(args) => test::run(&workspace, &args, test::Form::Long),
         Task::Lint => lint::run(&workspace),
         Task::Kernels(args) => kernels::run(&workspace, &args),
+        Task::Demo(args) => {
+            demo::run(&workspace, &args)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Task::Testbed(args) => {
             testbed::run(&workspace, &args)?;
             Ok(ExitCode::SUCCESS)
