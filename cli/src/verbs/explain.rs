@@ -35,7 +35,8 @@ pub struct Question {
     #[arg(value_name = "POD|host")]
     pub caller: Caller,
 
-    /// Where to: 10.96.0.10:80, [fd00:96::a]:80; without a port every port of the address.
+    /// Where to: 10.96.0.10:80, or an IPv6 address in brackets before its port; without a port
+    /// every port of the address.
     #[arg(value_name = "ADDRESS[:PORT]")]
     pub target: Target,
 }
