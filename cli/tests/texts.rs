@@ -2,6 +2,7 @@
 
 use insta::assert_snapshot;
 use serde::Deserialize;
+use serde_json::json;
 use sluice_cli::{
     answer::{
         explanation::Answers,
@@ -121,5 +122,16 @@ fn a_node_that_is_not_ready_says_why() {
     answer.ready = false;
     answer.not_ready_because = Some("the self-test has not run yet".to_owned());
     answer.lagging = vec!["shop/checkout".to_owned()];
+    assert_snapshot!(status::text(&answer, Look::Plain));
+}
+
+#[test]
+fn a_watch_that_is_behind_is_named_with_its_time() {
+    let mut answer: Status = recorded!("status-ready");
+    answer.input = serde_json::from_value(json!({"view": "Partial", "problems": [
+        {"watch": "EndpointSlice", "since": "2026-11-21T04:00:00Z", "text": "connection refused"},
+        {"watch": "TrafficSplit", "text": "forbidden"},
+    ]}))
+    .expect("an input is read");
     assert_snapshot!(status::text(&answer, Look::Plain));
 }

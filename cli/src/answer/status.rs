@@ -54,9 +54,21 @@ pub enum View {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Problem {
-    pub file: PathBuf,
-    pub line: Option<usize>,
+    #[serde(flatten)]
+    pub place: Place,
     pub text: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Place {
+    /// A manifest that a person has to correct.
+    File { file: PathBuf, line: Option<usize> },
+    /// A watch of this kind of objects that is behind.
+    Watch {
+        watch: String,
+        since: Option<String>,
+    },
 }
 
 #[derive(Clone, Debug, Deserialize)]

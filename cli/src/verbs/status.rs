@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     agent::{Agent, AgentError},
-    answer::status::{Finding, MapUse, Problem, Status, View},
+    answer::status::{Finding, Input, MapUse, Place, Problem, Status, View},
     output::{self, Look, Output, Shown},
 };
 
@@ -24,15 +24,7 @@ pub fn run(agent: &Agent, output: Output) -> Result<Shown, AgentError> {
 /// The answer for people: what is wrong comes before what is only to know.
 pub fn text(status: &Status, look: Look) -> String {
     let mut text = head(status);
-    if !status.input.problems.is_empty() {
-        text += "\nFiles that are not taken as they are; what was good of them before holds:\n";
-        for problem in &status.input.problems {
-            let _ = writeln!(text, "  {}", place(problem));
-        }
-    }
-    if status.input.view == View::Partial {
-        text += "  A file has never been good, and addresses in the kernel that nobody names may be its: they stay.\n";
-    }
+    text += &inputs(&status.input);
     if !status.findings.is_empty() {
         text += "\nObjects with problems:\n";
         let mut table = look.table(&["OBJECT", "REASON", "PROBLEM"]);
@@ -110,10 +102,33 @@ fn head(status: &Status) -> String {
     text
 }
 
-fn place(problem: &Problem) -> String {
-    let Problem { file, line, text } = problem;
-    match line {
-        Some(line) => format!("{}:{line}: {text}", file.display()),
-        None => format!("{}: {text}", file.display()),
+/// What cannot be seen as it is, and what that means for what is in force.
+fn inputs(input: &Input) -> String {
+    let mut text = String::new();
+    if !input.problems.is_empty() {
+        text += "\nInputs with problems; what they said before holds:\n";
     }
+    for Problem {
+        place,
+        text: problem,
+    } in &input.problems
+    {
+        let place = match place {
+            Place::File { file, line: None } => file.display().to_string(),
+            Place::File {
+                file,
+                line: Some(line),
+            } => format!("{}:{line}", file.display()),
+            Place::Watch { watch, since: None } => format!("{watch}s, never seen whole"),
+            Place::Watch {
+                watch,
+                since: Some(since),
+            } => format!("{watch}s, not seen since {since}"),
+        };
+        let _ = writeln!(text, "  {place}: {problem}");
+    }
+    if input.view == View::Partial {
+        text += "  Not all was ever seen: addresses in the kernel that nobody asks for may belong to it, and stay.\n";
+    }
+    text
 }
