@@ -1,43 +1,23 @@
-//! Clusters and the machine that they are on: beside each other, beside the host, and after a kill.
+//! Clusters and the machine that they are on: beside each other, and beside the host.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
-use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 use sluice_kind_tests::echo::{self, Echo};
-use sluice_testbed::cgroup;
 use sluice_testbed::cluster::{Cluster, Mode, Proxy};
 use sluice_testbed::load::{Load, Target};
-use sluice_testbed::requirements::Host;
-use sluice_testbed::run::{RunId, leftovers, sweep};
 use sluice_testbed::tier::eventually;
 
 use crate::{CLUSTER, NODES, PATIENCE, cluster};
-
-/// How this program is started to be killed.
-pub(crate) const VICTIM: &str = "victim";
 
 /// What is compared by [`the_host_is_left_as_it_was`], from before the first cluster.
 static BEFORE: OnceLock<BTreeMap<&str, Option<String>>> = OnceLock::new();
 
 pub(crate) fn look_at_the_host() {
     BEFORE.get_or_init(host);
-}
-
-/// Raises a cluster with a pod, says so, and waits to be killed.
-pub(crate) fn be_a_victim() -> ExitCode {
-    match raise_and_wait() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
 }
 
 pub(crate) fn two_clusters_side_by_side_do_not_meet() -> Result<()> {
@@ -151,63 +131,4 @@ fn names(folder: &str) -> String {
         .collect();
     names.sort();
     names.join(" ")
-}
-
-pub(crate) fn what_a_killed_cluster_leaves_is_gone_after_one_sweep() -> Result<()> {
-    let mut victim = Command::new("/proc/self/exe")
-        .arg(VICTIM)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut line = String::new();
-    BufReader::new(victim.stdout.take().context("a victim speaks")?).read_line(&mut line)?;
-    let id: RunId = line.trim().parse().context("the victim ended before")?;
-    let before = processes(id)?;
-    victim.kill()?;
-    victim.wait()?;
-    // A sandbox, a container, and a shim live on without the programs that started them.
-    ensure!(
-        before.len() >= 8,
-        "a cluster has more processes than {before:?}"
-    );
-
-    sweep()?;
-    let left = leftovers()?.remove(&id).unwrap_or_default();
-    ensure!(left.is_empty(), "left are {left:?}");
-    // They are dead, but it takes the machine's first process to bury them.
-    eventually(PATIENCE, "the processes are gone", || {
-        let alive: Vec<_> = before
-            .iter()
-            .filter(|pid| Path::new(&format!("/proc/{pid}")).exists())
-            .collect();
-        ensure!(alive.is_empty(), "processes are left: {alive:?}");
-        Ok(())
-    })?;
-    println!(
-        "a killed cluster left {} processes, and the sweep nothing",
-        before.len()
-    );
-    Ok(())
-}
-
-fn raise_and_wait() -> Result<()> {
-    let cluster = Cluster::start().proxy(Proxy::None).up()?;
-    let _client = echo::client(&cluster, "default", "client", NODES[0])?;
-    println!("{}", cluster.run().id());
-    loop {
-        thread::park();
-    }
-}
-
-/// The processes in all cgroups of a run.
-fn processes(id: RunId) -> Result<BTreeSet<i32>> {
-    let host = Host::find()?;
-    let mut found = BTreeSet::new();
-    for entry in fs::read_dir(&host.cgroup2)? {
-        let entry = entry?;
-        if RunId::of_name(&entry.file_name()) == Some(id) {
-            found.extend(cgroup::processes(&entry.path())?);
-        }
-    }
-    Ok(found)
 }

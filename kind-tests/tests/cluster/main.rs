@@ -10,15 +10,17 @@ use anyhow::Result;
 use sluice_testbed::cluster::{Cluster, Mode, Proxy};
 use sluice_testbed::tier::{self, Shared, Tier, test};
 
+use killed::a_cluster_killed_while_it_is_raised_leaves_nothing;
+use killed::what_a_killed_cluster_leaves_is_gone_after_one_sweep;
 use machine::the_host_is_left_as_it_was;
 use machine::two_clusters_side_by_side_do_not_meet;
-use machine::what_a_killed_cluster_leaves_is_gone_after_one_sweep;
 use verbs::a_cluster_in_the_background_is_used_and_removed_by_verbs;
 use workloads::a_deployment_rolls_out_on_two_kubelets;
 use workloads::a_service_is_found_by_its_name;
 use workloads::a_service_is_reached_from_the_other_node_over_both_families;
 use workloads::kubectl_logs_exec_and_delete_work;
 
+mod killed;
 mod machine;
 mod verbs;
 mod workloads;
@@ -43,8 +45,8 @@ static CLUSTER: Shared<Cluster> = Shared::new(|| {
 
 fn main() -> ExitCode {
     sluice_testbed::entry();
-    if env::args().nth(1).as_deref() == Some(machine::VICTIM) {
-        return machine::be_a_victim();
+    if env::args().nth(1).as_deref() == Some(killed::VICTIM) {
+        return killed::be_a_victim();
     }
     machine::look_at_the_host();
     tier::main(
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
             test!(two_clusters_side_by_side_do_not_meet),
             test!(a_cluster_in_the_background_is_used_and_removed_by_verbs),
             test!(what_a_killed_cluster_leaves_is_gone_after_one_sweep),
+            test!(a_cluster_killed_while_it_is_raised_leaves_nothing),
         ],
     )
 }

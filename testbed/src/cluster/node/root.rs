@@ -15,6 +15,9 @@ use anyhow::{Context as _, Result};
 use nix::mount::{MsFlags, mount};
 use serde::{Deserialize, Serialize};
 
+use crate::mount as mounts;
+use crate::run::RUNS;
+
 pub(crate) const ROLE: &str = "sluice-testbed-node-root";
 pub(super) const READY: &str = "ready\n";
 
@@ -62,6 +65,7 @@ pub(crate) fn become_root(description: &OsStr) -> ! {
 
 impl Root {
     fn hold(&self) -> Result<()> {
+        self.let_go_of_others()?;
         for folder in OVERLAID {
             self.overlay(folder)?;
         }
@@ -81,6 +85,16 @@ impl Root {
         stdout.write_all(READY.as_bytes())?;
         stdout.flush()?;
         io::stdin().read_to_end(&mut Vec::new())?;
+        Ok(())
+    }
+
+    /// The copied table has the mounts of other runs, which could not end before this node does.
+    fn let_go_of_others(&self) -> Result<()> {
+        for point in mounts::below(Path::new(RUNS))? {
+            if !point.starts_with(&self.run) {
+                mounts::detach(&point)?;
+            }
+        }
         Ok(())
     }
 
