@@ -161,7 +161,7 @@ impl Load {
         self
     }
 
-    /// Goes on until it is stopped, see [`Pod::start_load`](crate::pod::Pod::start_load).
+    /// Goes on until it is stopped, see [`Orders::start_load`](crate::pod::Orders::start_load).
     pub fn until_stopped(mut self) -> Self {
         (self.times, self.lasting) = (None, None);
         self
