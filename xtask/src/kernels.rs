@@ -36,10 +36,14 @@ const FEATURES: &str = "features";
 pub(crate) struct Args {
     /// Only these kernels, for instance `6.1 newest`.
     kernels: Vec<String>,
+    /// Only the few tests that `make test` runs on each.
+    #[arg(long)]
+    short: bool,
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
-    let reports = test(workspace, &chosen(&args.kernels)?, Form::Long)?;
+    let form = if args.short { Form::Short } else { Form::Long };
+    let reports = test(workspace, &chosen(&args.kernels)?, form)?;
     let failed = reports.iter().any(|report| !report.against.is_empty());
     Ok(if failed {
         ExitCode::FAILURE
@@ -103,7 +107,11 @@ impl Machine {
             fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make {}", folder.display()))?;
             let initramfs = folder.join("initramfs.cpio");
-            initramfs::write(&initramfs, &kernel, payload, form)?;
+            let mut commands = vec![payload.probe()];
+            if release.supported {
+                commands.extend(payload.tests(form));
+            }
+            initramfs::write(&initramfs, &kernel, payload, &commands)?;
             Ok(Machine {
                 release,
                 kernel,

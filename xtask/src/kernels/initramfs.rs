@@ -7,12 +7,11 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::archive::Kernel;
 use super::cpio::Archive;
 use super::payload::Payload;
-use crate::test::Form;
 
 /// What the tests use: links between namespaces, ending sockets, and TC programs.
 const MODULES: [&str; 7] = [
@@ -31,23 +30,23 @@ struct Module {
     content: Vec<u8>,
 }
 
-pub(super) fn write(file: &Path, kernel: &Kernel, payload: &Payload, form: Form) -> Result<()> {
+pub(super) fn write(
+    file: &Path,
+    kernel: &Kernel,
+    payload: &Payload,
+    commands: &[Value],
+) -> Result<()> {
     let modules = modules(&kernel.modules)?;
     let plan = json!({
         "modules": modules.iter().map(|module| &module.path).collect::<Vec<_>>(),
-        "commands": payload.commands(form),
+        "commands": commands,
     });
     let out = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
     pack(BufWriter::new(out), &modules, payload, &plan)
         .with_context(|| format!("cannot write {}", file.display()))
 }
 
-fn pack(
-    out: BufWriter<File>,
-    modules: &[Module],
-    payload: &Payload,
-    plan: &serde_json::Value,
-) -> Result<()> {
+fn pack(out: BufWriter<File>, modules: &[Module], payload: &Payload, plan: &Value) -> Result<()> {
     let mut archive = Archive::new(out);
     for folder in ["/bin", "/modules"] {
         archive.folder(folder)?;

@@ -69,21 +69,24 @@ impl Payload {
             .context("there is no test of the kernel tier")
     }
 
-    /// What the first process runs, see `testbed/src/guest.rs`.
-    pub(super) fn commands(&self, form: Form) -> Vec<Value> {
+    /// The probe of features, as a command for the first process, see `testbed/src/guest.rs`.
+    pub(super) fn probe(&self) -> Value {
         let agent = self.agent.path();
-        let mut commands =
-            vec![json!({ "name": super::FEATURES, "words": [agent, "features", "-o", "json"] })];
-        for tests in &self.tests {
+        json!({ "name": super::FEATURES, "words": [agent, "features", "-o", "json"] })
+    }
+
+    /// The tests, as commands for the first process.
+    pub(super) fn tests(&self, form: Form) -> Vec<Value> {
+        let of_binary = |tests: &Program| {
             let path = tests.path();
             match form {
-                Form::Short => commands.extend(
-                    SHORT.map(|name| json!({ "name": name, "words": [path, "--exact", name] })),
-                ),
-                Form::Long => commands.push(json!({ "name": tests.name, "words": [path] })),
+                Form::Short => SHORT
+                    .map(|name| json!({ "name": name, "words": [path, "--exact", name] }))
+                    .to_vec(),
+                Form::Long => vec![json!({ "name": tests.name, "words": [path] })],
             }
-        }
-        commands
+        };
+        self.tests.iter().flat_map(of_binary).collect()
     }
 }
 
