@@ -22,7 +22,7 @@ use crate::{
         kubectl-sluice get                                     every split, and the share of each version\n  \
         kubectl-sluice get shop/checkout                       one of them, with its conditions\n  \
         kubectl-sluice explain host 10.96.0.10:80              where a connect of this host goes, and why\n  \
-        kubectl-sluice -n shop explain cart 10.96.0.10         the same for the pod shop/cart, on every port\n  \
+        kubectl-sluice -n shop explain cart 10.96.0.10         for the pod shop/cart, every port\n  \
         kubectl-sluice --admin 192.0.2.7:9876 get -o json      another node's agent, for a program\n\n\
         Exit code: 0 if all is well; 1 if the node is not ready, if `explain` found the kernel's maps to\n\
         differ from what is wanted, or if there was no answer; 2 for a wrong command line."
@@ -38,8 +38,8 @@ pub struct Args {
     )]
     pub admin: SocketAddr,
 
-    /// The namespace of names that are given without one [default: `default`; for `get` without a
-    /// name all namespaces].
+    /// The namespace of names that are given without one [default: `default`]; `get` without a name
+    /// and `status` look at all namespaces if it is not given.
     #[arg(
         short,
         long,
@@ -72,7 +72,9 @@ pub enum Verb {
     /// the maps.
     ///
     /// Exits with 1 if the node is not ready.
-    #[command(after_help = "Example: kubectl-sluice status -o yaml")]
+    #[command(after_help = "Examples:\n  \
+            kubectl-sluice status\n  \
+            kubectl-sluice status -n shop     only objects of this namespace")]
     Status,
 }
 

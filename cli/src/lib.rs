@@ -62,7 +62,7 @@ fn run(args: &Args) -> Result<Shown, Failure> {
     let shown = match verb {
         Verb::Explain(question) => verbs::explain::run(&agent, namespace, question, *output)?,
         Verb::Get(question) => verbs::get::run(&agent, namespace, question, *output)?,
-        Verb::Status => verbs::status::run(&agent, *output)?,
+        Verb::Status => verbs::status::run(&agent, namespace, *output)?,
     };
     print(&shown.text)?;
     Ok(shown)

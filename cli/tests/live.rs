@@ -185,6 +185,9 @@ fn every_option_and_argument_of_the_help_acts() -> Result<()> {
                 at("get -n find")?.lines().count() == 2
                     && at("get -n shop checkout")? == at("get shop/checkout")?
                     && at("-n shop explain cart 10.96.0.10")?.contains("shop/cart -> ")
+                    && at("status")?.contains("TrafficSplit find/search")
+                    && !at("status -n shop")?.contains("TrafficSplit find/search")
+                    && !at("status -n shop -o json")?.contains("find/search")
             }
             "output" => {
                 at("get -o json")?.starts_with('[')

@@ -21,8 +21,8 @@ use crate::{
         kubectl-sluice get -n shop\n  \
         kubectl-sluice get shop/checkout -o yaml")]
 pub struct Question {
-    /// One split, with its conditions.
-    #[arg(value_name = "[NAMESPACE/]NAME")]
+    /// One split, with its conditions: NAME or NAMESPACE/NAME.
+    #[arg(value_name = "NAME")]
     pub name: Option<Name>,
 }
 

@@ -10,8 +10,11 @@ use crate::{
     output::{self, Look, Output, Shown},
 };
 
-pub fn run(agent: &Agent, output: Output) -> Result<Shown, AgentError> {
-    let answer = agent.ask("/debug/status", &[])?;
+pub fn run(agent: &Agent, namespace: Option<&str>, output: Output) -> Result<Shown, AgentError> {
+    let mut answer = agent.ask("/debug/status", &[])?;
+    if let Some(namespace) = namespace {
+        keep_within(namespace, &mut answer.0);
+    }
     let text = output::form(output, &answer, |look| {
         Ok(text(&agent.read(&answer)?, look))
     })?;
@@ -19,6 +22,19 @@ pub fn run(agent: &Agent, output: Output) -> Result<Shown, AgentError> {
         text,
         is_fine: answer.0.get("ready") == Some(&Value::Bool(true)),
     })
+}
+
+/// Leaves out objects of other namespaces; what has no namespace stays.
+fn keep_within(namespace: &str, status: &mut Value) {
+    let is_within = |name: Option<&Value>| {
+        let name = name.and_then(Value::as_str).unwrap_or_default();
+        name.split_once('/').is_none_or(|(own, _)| own == namespace)
+    };
+    for (field, name) in [("findings", "/subject/name"), ("splits", "/name")] {
+        if let Some(Value::Array(objects)) = status.get_mut(field) {
+            objects.retain(|object| is_within(object.pointer(name)));
+        }
+    }
 }
 
 /// The answer for people: what is wrong comes before what is only to know.

@@ -64,7 +64,8 @@ fn run(args: &Args) -> Result<bool> {
         acts::it_explains_itself,
     ];
     for act in acts {
-        if interrupted.try_recv().is_ok() {
+        if let Ok(signal) = interrupted.try_recv() {
+            println!("\nEnded by {signal}.");
             return Ok(false);
         }
         act(&mut shop, &mut story)?;
