@@ -95,11 +95,12 @@ fn main() -> ExitCode {
             test!(what_a_real_agent_says_is_understood),
             test!(a_difference_between_wanted_and_live_maps_is_a_failure),
             test!(an_agent_that_is_not_there_is_a_sentence),
+            test!(the_example_of_the_documentation_is_what_happens),
         ],
     )
 }
 
-/// A node with an agent on the manifests above.
+/// A node with an agent on manifests.
 struct Bed {
     _agent: Process,
     node: Node,
@@ -108,11 +109,15 @@ struct Bed {
 
 impl Bed {
     fn start() -> Result<Self> {
+        Self::with(MANIFESTS)
+    }
+
+    fn with(text: &str) -> Result<Self> {
         let fabric = Fabric::start()?;
         let node = fabric.node("node-1")?;
         let manifests: PathBuf = fabric.run().folder().join("manifests");
         fs::create_dir(&manifests)?;
-        fs::write(manifests.join("shop.yaml"), MANIFESTS)?;
+        fs::write(manifests.join("shop.yaml"), text)?;
         let agent = node
             .command_again(AGENT)?
             .args([AGENT, "--node-name", "node-1", "--check-every", "3600"])
@@ -283,6 +288,23 @@ fn a_difference_between_wanted_and_live_maps_is_a_failure() -> Result<()> {
             .status
             .success()
     );
+    Ok(())
+}
+
+/// The example's manifests give the table that the page shows.
+fn the_example_of_the_documentation_is_what_happens() -> Result<()> {
+    let page = include_str!("../../docs/files.md");
+    let manifests: Vec<_> = page
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    ensure!(manifests.len() == 3, "{manifests:?}");
+    let shown = page.split("$ kubectl-sluice get\n").nth(1);
+    let shown = shown.and_then(|rest| rest.split("\n\n").next());
+    let bed = Bed::with(&manifests.join("---\n"))?;
+    let printed = bed.good("--admin 127.0.0.1:9000 get")?;
+    ensure!(shown == Some(printed.trim_end()), "{printed}");
     Ok(())
 }
 

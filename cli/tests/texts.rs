@@ -1,5 +1,7 @@
 //! The texts for people, from answers that an agent gave (`recorded/`).
 
+use std::collections::BTreeSet;
+
 use insta::assert_snapshot;
 use serde::Deserialize;
 use serde_json::json;
@@ -11,6 +13,7 @@ use sluice_cli::{
     output::Look,
     verbs::{explain, get, status},
 };
+use sluice_crds::conditions::Reason;
 
 macro_rules! recorded {
     ($name:literal) => {
@@ -134,4 +137,24 @@ fn a_watch_that_is_behind_is_named_with_its_time() {
     ]}))
     .expect("an input is read");
     assert_snapshot!(status::text(&answer, Look::Plain));
+}
+
+/// The enum itself says which reasons there are, when it is given one that is none.
+#[test]
+fn troubleshooting_has_every_reason_and_no_other() {
+    let complaint = serde_json::from_str::<Reason>("\"none\"")
+        .unwrap_err()
+        .to_string();
+    let known: BTreeSet<&str> = complaint.split('`').skip(3).step_by(2).collect();
+    assert!(known.contains("NodeFailed"), "{complaint}");
+    let page = include_str!("../../docs/troubleshooting.md");
+    let (_, table) = page
+        .split_once("## By reason")
+        .expect("the page has the table");
+    let (table, _) = table.split_once("\n## ").expect("another part follows");
+    let explained: BTreeSet<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    assert_eq!(explained, known);
 }
