@@ -65,10 +65,13 @@ fn produce(workspace: &Path, out: &Path) -> Fallible<Result<PathBuf, String>> {
     if let Some(given) = env::var_os("EBPF_OBJECT") {
         return Ok(Ok(given.into()));
     }
-    // OUT_DIR is TARGET_DIR/[TRIPLE/]PROFILE/build/PACKAGE-HASH/out.
-    let target_dir = out
+    // OUT_DIR is TARGET_DIR/[TRIPLE/]PROFILE/build/PACKAGE-HASH/out; cargo tags TARGET_DIR, and
+    // TARGET_DIR/TRIPLE too.
+    let tagged = out
         .ancestors()
-        .find(|dir| dir.join("CACHEDIR.TAG").exists())
+        .filter(|dir| dir.join("CACHEDIR.TAG").exists());
+    let target_dir = tagged
+        .last()
         .ok_or("OUT_DIR is not below a target folder")?;
     let Some(linker) = linker(target_dir) else {
         return Ok(Err("no bpf-linker (`make setup` installs it)".into()));

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::cluster::Tools;
@@ -151,6 +151,18 @@ pub fn eventually<T>(
 /// Whether the long forms of tests are asked for.
 pub fn is_long() -> bool {
     is_set("SLUICE_LONG")
+}
+
+/// Where a test's random choices come from: printed, and repeated by `SLUICE_SEED`.
+pub fn seed() -> Result<u64> {
+    let seed = match env::var("SLUICE_SEED") {
+        Ok(text) => text
+            .parse()
+            .with_context(|| format!("SLUICE_SEED={text:?}"))?,
+        Err(_) => fastrand::u64(..),
+    };
+    println!("seed {seed} (SLUICE_SEED repeats it)");
+    Ok(seed)
 }
 
 /// Does `work` after the last test of the binary.

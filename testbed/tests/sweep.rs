@@ -55,12 +55,7 @@ fn main() -> ExitCode {
 }
 
 fn what_killed_runs_leave_is_gone_after_one_sweep() -> Result<()> {
-    let seed = env::var("SLUICE_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-    println!("seed {seed} (SLUICE_SEED repeats it)");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let mut random = fastrand::Rng::with_seed(tier::seed()?);
 
     let started = Instant::now();
     let mut victims = (0..VICTIMS).map(|_| victim()).collect::<Result<Vec<_>>>()?;

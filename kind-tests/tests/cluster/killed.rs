@@ -1,6 +1,5 @@
 //! `kill -9` on the program that has raised a cluster, or is about to: one sweep, and nothing remains.
 
-use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -12,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use sluice_kind_tests::echo;
 use sluice_testbed::cluster::{Cluster, Proxy};
 use sluice_testbed::run::{RUNS, RunId, leftovers, sweep};
-use sluice_testbed::tier::{eventually, is_long};
+use sluice_testbed::tier::{self, eventually, is_long};
 
 use crate::{NODES, PATIENCE};
 
@@ -57,12 +56,7 @@ pub(crate) fn what_a_killed_cluster_leaves_is_gone_after_one_sweep() -> Result<(
 }
 
 pub(crate) fn a_cluster_killed_while_it_is_raised_leaves_nothing() -> Result<()> {
-    let seed = env::var("SLUICE_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-    println!("seed {seed} (SLUICE_SEED repeats it)");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let mut random = fastrand::Rng::with_seed(tier::seed()?);
     let (times, longest) = if is_long() { (20, 15_000) } else { (2, 5_000) };
     for _ in 0..times {
         let (mut victim, lines) = victim()?;

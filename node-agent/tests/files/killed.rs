@@ -16,7 +16,7 @@ use serde_json::Value;
 use sluice_testbed::{
     load::Load,
     pod::RunningLoad,
-    tier::{eventually, is_long},
+    tier::{self, eventually, is_long},
 };
 
 use crate::bed::{Bed, PATIENCE, SERVICE, service, slice};
@@ -29,9 +29,7 @@ const BETWEEN_CHANGES: Duration = Duration::from_millis(10);
 /// while it starts.
 pub(crate) fn an_agent_killed_at_random_loses_no_connect_and_finds_its_way() -> Result<()> {
     let kills = if is_long() { 100 } else { 12 };
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
-    let mut rng = Rng::with_seed(seed);
+    let mut rng = Rng::with_seed(tier::seed()?);
 
     let bed = Bed::start()?;
     let server = bed

@@ -17,7 +17,7 @@ use sluice_testbed::{
 
 use crate::bed::{Bed, SERVICE_V4, SERVICE_V6, at};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Both protocols and families of a Service at `port` to a pod at the same port.
 fn to_pod(bed: &mut Bed, port: u16, pod: &Pod) -> Result<Vec<Target>> {
@@ -188,13 +188,13 @@ fn programs(peer: SocketAddr) -> Vec<(&'static str, Vec<Step>)> {
             ],
         ),
         (
-            "shut down",
+            "stop reading",
             vec![
                 Step::tcp(family),
                 connect(),
                 Step::Shutdown {
                     socket: 0,
-                    direction: Direction::Write,
+                    direction: Direction::Read,
                 },
             ],
         ),
