@@ -123,6 +123,8 @@ impl Bed {
             .args([AGENT, "--node-name", "node-1", "--check-every", "3600"])
             .args(["--admin", "127.0.0.1:9000", "--manifests"])
             .arg(&manifests)
+            .arg("--state")
+            .arg(manifests.with_file_name("state"))
             .arg("--cgroup-root")
             .arg(node.cgroup().path())
             .arg("--bpffs")

@@ -2,7 +2,7 @@
 //!
 //! News go into the index; a pass compiles what they touched and writes the difference. What was
 //! observed moves with each write that succeeded, so a failed one stays in the difference and the
-//! next pass tries it again. Everything here is synchronous; [`drive`] gives it time and company.
+//! next pass tries it again. Everything here is synchronous; [`drive()`] gives it time and company.
 
 mod drive;
 pub mod explain;
@@ -137,8 +137,10 @@ impl<M: Maps> Agent<M> {
 
     /// Whether the kernel does what the inputs said.
     pub fn is_ready(&self) -> Result<(), String> {
-        if !self.index.awaited().is_empty() {
-            return Err("not every input has listed yet".into());
+        let awaited = self.index.awaited();
+        if !awaited.is_empty() {
+            let awaited: Vec<_> = awaited.iter().map(ToString::to_string).collect();
+            return Err(format!("not listed yet: {}", awaited.join(", ")));
         }
         match &self.self_test {
             None => Err("the self-test has not run yet".into()),

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use sluice_runtime::client;
 
 use crate::program::Refusal;
 
@@ -15,7 +16,8 @@ use crate::program::Refusal;
     version,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "Example: sluice-node-agent --node-name edge-1 --manifests /etc/sluice/manifests\n\
+    after_help = "Example: sluice-node-agent --node-name node-1 --kubeconfig /etc/sluice/kubeconfig\n\
+                  Or:      sluice-node-agent --node-name edge-1 --manifests /etc/sluice/manifests\n\
                   Then:    kubectl-sluice --admin 127.0.0.1:9876 explain host 10.96.0.10:80"
 )]
 pub struct Args {
@@ -33,10 +35,40 @@ pub struct Run {
     #[arg(long, env = "SLUICE_NODE_NAME", value_name = "NAME")]
     pub node_name: String,
 
-    /// A directory of manifests (Services, EndpointSlices, TrafficSplits, Pods; YAML or JSON). It is
-    /// watched; a file counts once its writer has closed it.
+    /// The kubeconfig of the cluster to watch. Without one (and without manifests) KUBECONFIG
+    /// counts, then the service account of the pod.
+    #[arg(
+        long,
+        env = "SLUICE_KUBECONFIG",
+        value_name = "FILE",
+        conflicts_with = "manifests"
+    )]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Where the API server is, whatever the kubeconfig or the pod's environment say. Needed where
+    /// Sluice itself carries the Service `kubernetes`.
+    #[arg(
+        long,
+        env = "SLUICE_API_SERVER",
+        value_name = "URL",
+        value_parser = client::server,
+        conflicts_with = "manifests"
+    )]
+    pub api_server: Option<client::Uri>,
+
+    /// A directory of manifests (Services, EndpointSlices, TrafficSplits, Pods; YAML or JSON) instead
+    /// of a cluster. It is watched; a file counts once its writer has closed it.
     #[arg(long, env = "SLUICE_MANIFESTS", value_name = "DIR")]
-    pub manifests: PathBuf,
+    pub manifests: Option<PathBuf>,
+
+    /// Where the last good content of each manifest is kept over restarts.
+    #[arg(
+        long,
+        env = "SLUICE_STATE",
+        value_name = "DIR",
+        default_value = "/var/lib/sluice"
+    )]
+    pub state: PathBuf,
 
     /// The cgroup v2 folder below which connects are steered. Found by itself when not given.
     #[arg(long, env = "SLUICE_CGROUP_ROOT", value_name = "DIR")]
@@ -127,9 +159,29 @@ mod tests {
     fn a_verb_needs_none_of_the_options_and_excludes_them() {
         assert!(Args::try_parse_from(["agent", "features"]).is_ok());
         assert!(Args::try_parse_from(["agent", "--node-name", "n", "features"]).is_err());
-        assert!(Args::try_parse_from(["agent", "--node-name", "n"]).is_err());
         let args = Args::try_parse_from(["agent", "--node-name", "n", "--manifests", "d"]);
         assert!(args.is_ok_and(|args| args.run.is_some() && args.verb.is_none()));
+    }
+
+    #[test]
+    fn there_is_one_input() {
+        let parse = |more: &[&str]| {
+            let args = [&["agent", "--node-name", "n"], more].concat();
+            Args::try_parse_from(args)
+        };
+        assert!(parse(&[]).is_ok());
+        assert!(
+            parse(&[
+                "--kubeconfig",
+                "k",
+                "--api-server",
+                "https://192.0.2.1:6443"
+            ])
+            .is_ok()
+        );
+        assert!(parse(&["--manifests", "d", "--kubeconfig", "k"]).is_err());
+        assert!(parse(&["--manifests", "d", "--api-server", "https://192.0.2.1"]).is_err());
+        assert!(parse(&["--api-server", "192.0.2.1"]).is_err());
     }
 
     #[test]

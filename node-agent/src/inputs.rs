@@ -2,9 +2,11 @@
 
 use std::{fmt, path::PathBuf};
 
+use jiff::Timestamp;
 use serde::Serialize;
-use sluice_model::change::Change;
+use sluice_model::{change::Change, key::Kind};
 
+pub mod cluster;
 pub mod files;
 
 /// A source of news.
@@ -31,26 +33,63 @@ pub enum View {
     Partial,
 }
 
-/// Something that a person has to correct, named by file, document and line.
+/// Why the world cannot be seen as it is, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    pub file: PathBuf,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub document: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub line: Option<usize>,
+    #[serde(flatten)]
+    pub place: Place,
     pub text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Place {
+    /// Something that a person has to correct.
+    File {
+        file: PathBuf,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        document: Option<usize>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        line: Option<usize>,
+    },
+    /// A watch that is behind: this kind was last known to be up to date then, if ever.
+    Watch {
+        watch: Kind,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
+    },
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
+        write!(f, "{}: {}", self.place, self.text)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File {
+                file,
+                document,
+                line,
+            } => {
+                write!(f, "{}", file.display())?;
+                if let Some(line) = line {
+                    write!(f, ":{line}")?;
+                }
+                if let Some(document) = document {
+                    write!(f, " (document {document})")?;
+                }
+                Ok(())
+            }
+            Self::Watch { watch, since } => {
+                write!(f, "watch of {watch}")?;
+                match since {
+                    Some(since) => write!(f, ", as of {since:.0}"),
+                    None => write!(f, ", which has not listed"),
+                }
+            }
         }
-        if let Some(document) = self.document {
-            write!(f, " (document {document})")?;
-        }
-        write!(f, ": {}", self.text)
     }
 }

@@ -109,7 +109,7 @@ impl Collector for Sample {
             ),
             (
                 "input_problems",
-                "Manifests that could not be taken",
+                "Manifests that could not be taken, watches that are behind",
                 signed(*problems),
             ),
             ("findings", "Problems with objects", signed(*findings)),

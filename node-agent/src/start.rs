@@ -6,8 +6,9 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, error::ErrorKind};
+use sluice_runtime::client::{ClientError, Way};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -21,7 +22,7 @@ use crate::{
     agent::{self, Agent, Attach, drive, status::Node},
     args::{Args, LogFormat, Run, Verb},
     features::{self, Features},
-    inputs::files::Files,
+    inputs::{Input, News, cluster::Cluster, files::Files},
     maps::kernel::Kernel,
     node,
     program::{AttachError, Pins, Programs, Refusal},
@@ -40,7 +41,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         (None, None) => {
-            let text = "nothing to do: --node-name and --manifests, or a verb";
+            let text = "nothing to do: --node-name and an input, or a verb";
             Args::command()
                 .error(ErrorKind::MissingRequiredArgument, text)
                 .exit()
@@ -52,7 +53,7 @@ async fn serve(run: &Run) -> Result<()> {
     let features = Features::probe()?;
     features.sufficient()?;
     let cgroup_root = node::cgroup_root(run.cgroup_root.as_deref())?;
-    let files = Files::open(&run.manifests)?;
+    let world = World::open(run).await?;
     let listener = TcpListener::bind(run.admin)
         .await
         .with_context(|| format!("cannot listen on {} (--admin)", run.admin))?;
@@ -94,7 +95,7 @@ async fn serve(run: &Run) -> Result<()> {
     };
     let work = drive(
         agent,
-        files,
+        world,
         programs,
         questions,
         run.check_every,
@@ -110,6 +111,39 @@ async fn serve(run: &Run) -> Result<()> {
     signal.context("cannot wait for signals")?;
     served.context("the admin endpoints")?;
     Ok(())
+}
+
+/// Where the objects are.
+enum World {
+    Files(Box<Files>),
+    Cluster(Cluster),
+}
+
+impl World {
+    async fn open(run: &Run) -> Result<Self> {
+        if let Some(manifests) = &run.manifests {
+            return Ok(Self::Files(Files::open(manifests, &run.state)?.into()));
+        }
+        let way = Way {
+            kubeconfig: run.kubeconfig.clone(),
+            api_server: run.api_server.clone(),
+        };
+        let server = match way.open().await {
+            Err(ClientError::Nowhere) => bail!("{}, or give --manifests", ClientError::Nowhere),
+            server => server?,
+        };
+        info!(server = %server.url, "watching a cluster");
+        Ok(Self::Cluster(Cluster::watch(&server, &run.node_name)))
+    }
+}
+
+impl Input for World {
+    async fn next(&mut self) -> News {
+        match self {
+            Self::Files(files) => files.next().await,
+            Self::Cluster(cluster) => cluster.next().await,
+        }
+    }
 }
 
 /// The programs and where they belong.

@@ -89,6 +89,8 @@ impl Shop {
             "node-1",
             "--manifests",
             &path(self.manifests.folder()),
+            "--state",
+            &path(&self.node.run().folder().join("state")),
             "--cgroup-root",
             &path(self.node.cgroup().path()),
             "--bpffs",

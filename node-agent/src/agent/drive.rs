@@ -118,7 +118,16 @@ fn look_after<M: Maps>(agent: &mut Agent<M>, programs: &mut impl Attach) {
     }
 }
 
+/// One pass, and another if it gave back room that a Service was waiting for.
 fn pass<M: Maps>(agent: &mut Agent<M>) -> Option<Done> {
+    let done = turn(agent)?;
+    if done.failed.is_empty() && agent.state().wants_pass() {
+        return turn(agent);
+    }
+    Some(done)
+}
+
+fn turn<M: Maps>(agent: &mut Agent<M>) -> Option<Done> {
     let done = agent.pass()?;
     for error in &done.failed {
         debug!(error = error as &dyn Error, "a write failed");
@@ -139,10 +148,10 @@ fn pass<M: Maps>(agent: &mut Agent<M>) -> Option<Done> {
 
 fn report_problems(before: &[Problem], now: &[Problem]) {
     for problem in now.iter().filter(|problem| !before.contains(problem)) {
-        warn!(%problem, "a manifest was not taken");
+        warn!(%problem, "an input has a problem");
     }
     for problem in before.iter().filter(|problem| !now.contains(problem)) {
-        info!(file = %problem.file.display(), "no longer a problem");
+        info!(place = %problem.place, "no longer a problem");
     }
 }
 

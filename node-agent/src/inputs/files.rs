@@ -1,15 +1,18 @@
 //! A directory of manifests as the whole world, watched.
 //!
 //! A file counts once its writer has closed it, renamed it into place, or removed it, so nobody's
-//! half-written file is read; one that is bad all the same leaves its last good objects in force. A
-//! directory that goes away leaves everything in force until one stands there again.
+//! half-written file is read; one that is bad all the same leaves its last good objects in force, also
+//! over a restart, from a copy. A directory that goes away leaves everything in force until one
+//! stands there again.
 
 mod catalog;
+mod copies;
 mod documents;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,10 +23,12 @@ use notify::{
 };
 use sluice_model::{change::Change, key::Kind};
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use catalog::Catalog;
+use copies::Copies;
 
-use super::{Input, News, Problem, View};
+use super::{Input, News, Place, Problem, View};
 
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
@@ -33,6 +38,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
+    #[error("cannot keep state in {path} (--state names another place)")]
+    State { path: PathBuf, source: io::Error },
     #[error("cannot read the manifests in {path}")]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("cannot watch {path}")]
@@ -48,6 +55,9 @@ pub struct Files {
     catalog: Catalog,
     watcher: RecommendedWatcher,
     events: mpsc::UnboundedReceiver<notify::Result<Event>>,
+    copies: Copies,
+    /// What each file looked like from outside when it was read.
+    stamps: BTreeMap<PathBuf, Stamp>,
     /// Identity of the directory that the watch is on; `None` while there is none.
     watched: Option<Identity>,
     missing: Option<Problem>,
@@ -57,36 +67,36 @@ pub struct Files {
 /// Device and inode, and nothing else that tells two directories of one name apart.
 type Identity = (u64, u64);
 
+/// Modification time in nanoseconds, size, and inode.
+type Stamp = (i128, u64, u64);
+
 impl Files {
     /// Starts to watch. A directory that is not there now is a mistake, not a state to wait in.
-    pub fn open(directory: &Path) -> Result<Self, FilesError> {
+    /// `state` is where last good contents are kept.
+    pub fn open(directory: &Path, state: &Path) -> Result<Self, FilesError> {
         let failed = |source| FilesError::Unreadable {
             path: directory.into(),
             source,
         };
-        fs::read_dir(directory).map_err(failed)?;
-        let directory = std::path::absolute(directory).map_err(failed)?;
-        let failed = |source| FilesError::Watch {
+        let absolute = std::path::absolute(directory).map_err(failed)?;
+        let present = manifests(&absolute).map_err(failed)?;
+        let copies = Copies::open(&state.join("manifests"), &absolute, &present);
+        let copies = copies.map_err(|source| FilesError::State {
+            path: state.into(),
+            source,
+        })?;
+        let directory = absolute;
+        let (watcher, events) = watch(&directory).map_err(|source| FilesError::Watch {
             path: directory.clone(),
             source,
-        };
-        let (sender, events) = mpsc::unbounded_channel();
-        let mut watcher = notify::recommended_watcher(move |event| {
-            // Fails only when nobody listens any more.
-            let _ = sender.send(event);
-        })
-        .map_err(failed)?;
-        // The directory's own name is an entry of its parent: that is where a replacement shows.
-        if let Some(parent) = directory.parent() {
-            watcher
-                .watch(parent, RecursiveMode::NonRecursive)
-                .map_err(failed)?;
-        }
+        })?;
         let mut files = Self {
             directory,
             catalog: Catalog::default(),
             watcher,
             events,
+            copies,
+            stamps: BTreeMap::new(),
             watched: None,
             missing: None,
             listed: false,
@@ -140,14 +150,44 @@ impl Files {
             return;
         }
         for file in &touched.files {
-            match fs::read(file) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => self.catalog.remove(file),
-                content => self.catalog.read(file, content),
-            }
+            self.read(file);
         }
     }
 
-    /// Reads everything anew, and moves the watch to the directory that stands there now.
+    fn read(&mut self, file: &Path) {
+        let (stamp, content) = (stamp(file), fs::read(file));
+        let kept = match content {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.stamps.remove(file);
+                self.catalog.remove(file);
+                self.copies.forget(file)
+            }
+            Err(error) => {
+                self.catalog.read(file, Err(error));
+                Ok(())
+            }
+            Ok(content) => {
+                self.stamps
+                    .extend(stamp.map(|stamp| (file.to_path_buf(), stamp)));
+                if !self.catalog.knows(file)
+                    && let Some(copy) = self.copies.of(file)
+                {
+                    self.catalog.read(file, Ok(copy));
+                }
+                let keep = content.clone();
+                if self.catalog.read(file, Ok(content)) {
+                    self.copies.keep(file, &keep)
+                } else {
+                    Ok(())
+                }
+            }
+        };
+        if let Err(error) = kept {
+            warn!(%error, file = %file.display(), "cannot keep a copy of the last good content");
+        }
+    }
+
+    /// Reads what looks different, and moves the watch to the directory that stands there now.
     fn rescan(&mut self) {
         let now = self.identity();
         if now != self.watched {
@@ -162,27 +202,33 @@ impl Files {
         match manifests(&self.directory) {
             Ok(present) => {
                 self.missing = None;
-                self.catalog.retain(&present);
-                for file in present {
-                    let content = fs::read(&file);
-                    self.catalog.read(&file, content);
+                let gone: Vec<_> = self
+                    .catalog
+                    .files()
+                    .filter(|file| !present.contains(*file))
+                    .cloned()
+                    .collect();
+                for file in gone.iter().chain(&present) {
+                    let seen = self.stamps.get(file);
+                    if seen.is_none() || seen != stamp(file).as_ref() {
+                        self.read(file);
+                    }
                 }
             }
             Err(error) => {
                 let text = format!("cannot be read, what was read before holds: {error}");
                 let file = self.directory.clone();
-                self.missing = Some(Problem {
+                let place = Place::File {
                     file,
                     document: None,
                     line: None,
-                    text,
-                });
+                };
+                self.missing = Some(Problem { place, text });
             }
         }
     }
 
     fn identity(&self) -> Option<Identity> {
-        use std::os::unix::fs::MetadataExt;
         fs::metadata(&self.directory)
             .ok()
             .map(|data| (data.dev(), data.ino()))
@@ -251,6 +297,32 @@ impl Touched {
             }
         }
     }
+}
+
+/// Watches the directory's parent: the directory's own name is an entry of it, and that is where a
+/// replacement shows.
+fn watch(
+    directory: &Path,
+) -> notify::Result<(
+    RecommendedWatcher,
+    mpsc::UnboundedReceiver<notify::Result<Event>>,
+)> {
+    let (sender, events) = mpsc::unbounded_channel();
+    let mut watcher = notify::recommended_watcher(move |event| {
+        // Fails only when nobody listens any more.
+        let _ = sender.send(event);
+    })?;
+    if let Some(parent) = directory.parent() {
+        watcher.watch(parent, RecursiveMode::NonRecursive)?;
+    }
+    Ok((watcher, events))
+}
+
+fn stamp(file: &Path) -> Option<Stamp> {
+    const SECOND: i128 = 1_000_000_000;
+    let data = fs::metadata(file).ok()?;
+    let modified = i128::from(data.mtime()) * SECOND + i128::from(data.mtime_nsec());
+    Some((modified, data.len(), data.ino()))
 }
 
 fn manifests(directory: &Path) -> io::Result<Vec<PathBuf>> {

@@ -182,20 +182,15 @@ impl Maps for Kernel {
         }
         image.generation = self.setting(Setting::Generation) as u32;
         each(&self.ports, |id, port| image.ports.set(id, port));
-        each(&self.tables, |id, table| {
-            image.tables.set(id, table);
-            image.counters.set(table.counter, table.counter != 0);
-        });
-        each(&self.groups, |id, group| {
-            image.groups.set(id, group);
-            image.counters.set(group.counter, group.counter != 0);
-        });
+        each(&self.tables, |id, table| image.tables.set(id, table));
+        each(&self.groups, |id, group| image.groups.set(id, group));
         each(&self.backends, |id, backend| {
             image.backends.set(id, backend);
         });
         each(&self.slots, |index, slot| image.slots.set(index, slot));
         // One that counts and belongs to nobody has to be zeroed.
         each(&self.counters, |index, _| image.counters.set(index, true));
+        image.mark_counters();
         Ok(image)
     }
 

@@ -63,11 +63,18 @@ impl Bed {
         command
             .args(["--node-name", "node-1", "--check-every", "1", "--manifests"])
             .arg(&self.manifests)
+            .arg("--state")
+            .arg(self.state())
             .arg("--cgroup-root")
             .arg(cgroup_root)
             .arg("--bpffs")
             .arg(self.node.bpffs())
             .spawn()
+    }
+
+    /// Where agents keep what they have to know after a restart.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.fabric.run().folder().join("state")
     }
 
     pub(crate) fn ready_agent(&self) -> Result<Process> {

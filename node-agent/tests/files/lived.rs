@@ -110,6 +110,8 @@ pub(crate) fn a_second_agent_on_the_node_is_refused() -> Result<()> {
             "--manifests",
         ])
         .arg(&shop.bed.manifests)
+        .arg("--state")
+        .arg(shop.bed.state())
         .arg("--cgroup-root")
         .arg(shop.bed.node.cgroup().path())
         .arg("--bpffs")
@@ -177,12 +179,29 @@ pub(crate) fn changes_from_outside_are_put_right() -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn a_file_broken_while_no_agent_runs_keeps_its_last_good_state() -> Result<()> {
+    let shop = Shop::open()?;
+    let mut agent = shop.bed.ready_agent()?;
+    await_shares(&shop, ["90.0%", "10.0%"])?;
+    agent.stop(PATIENCE)?;
+    shop.bed.write_text("split.yaml", "kind: [")?;
+    let _agent = shop.bed.ready_agent()?;
+    ensure!(shares(&shop)? == (900, 100));
+    ensure!(
+        shop.bed.status()?["input"]["problems"]
+            .as_array()
+            .is_some_and(|p| p.len() == 1)
+    );
+    Ok(())
+}
+
 pub(crate) fn a_file_that_was_never_good_holds_back_deleting_what_it_may_mean() -> Result<()> {
     let shop = Shop::open()?;
     let mut agent = shop.bed.ready_agent()?;
     await_shares(&shop, ["90.0%", "10.0%"])?;
     agent.stop(PATIENCE)?;
 
+    fs::remove_dir_all(shop.bed.state())?;
     shop.bed.write_text("services.yaml", "kind: [")?;
     let bed: &Bed = &shop.bed;
     bed.write(

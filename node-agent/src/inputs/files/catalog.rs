@@ -11,7 +11,7 @@ use sluice_model::{
 };
 
 use super::documents;
-use crate::inputs::Problem;
+use crate::inputs::{Place, Problem};
 
 /// One file: its last good objects, and what is wrong with its present content.
 #[derive(Debug, Default)]
@@ -30,43 +30,51 @@ pub(super) struct Catalog {
 }
 
 impl Catalog {
-    /// Takes a file's present content. A bad one leaves the last good objects in force.
-    pub(super) fn read(&mut self, file: &Path, content: std::io::Result<Vec<u8>>) {
+    /// Takes a file's present content; says whether it is good. A bad one leaves the last good
+    /// objects in force.
+    pub(super) fn read(&mut self, file: &Path, content: std::io::Result<Vec<u8>>) -> bool {
         let source = self.sources.entry(file.into()).or_default();
         let problem = |document, line, text| Problem {
-            file: file.into(),
-            document,
-            line,
+            place: Place::File {
+                file: file.into(),
+                document,
+                line,
+            },
             text,
         };
         let text = match content.map(String::from_utf8) {
             Ok(Ok(text)) => text,
             Ok(Err(error)) => {
                 source.problems = vec![problem(None, None, format!("not UTF-8: {error}"))];
-                return;
+                return false;
             }
             Err(error) => {
                 source.problems = vec![problem(None, None, format!("cannot be read: {error}"))];
-                return;
+                return false;
             }
         };
         match documents::objects(&text) {
             Ok(objects) => {
                 source.good = Some(objects);
                 source.problems.clear();
+                true
             }
             Err(faults) => {
                 source.problems = faults
                     .into_iter()
                     .map(|fault| problem(Some(fault.document), Some(fault.line), fault.text))
                     .collect();
+                false
             }
         }
     }
 
-    /// Forgets every file that is not among `present`.
-    pub(super) fn retain(&mut self, present: &[PathBuf]) {
-        self.sources.retain(|file, _| present.contains(file));
+    pub(super) fn knows(&self, file: &Path) -> bool {
+        self.sources.contains_key(file)
+    }
+
+    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.sources.keys()
     }
 
     pub(super) fn remove(&mut self, file: &Path) {
@@ -82,9 +90,11 @@ impl Catalog {
                 let subject = object.subject();
                 if let Some((first, _)) = now.get(&subject) {
                     self.doubles.push(Problem {
-                        file: file.clone(),
-                        document: None,
-                        line: None,
+                        place: Place::File {
+                            file: file.clone(),
+                            document: None,
+                            line: None,
+                        },
                         text: format!("{subject} is in {} too, which counts", first.display()),
                     });
                 } else {

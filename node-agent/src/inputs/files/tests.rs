@@ -25,7 +25,7 @@ impl World {
         for (name, text) in content {
             fs::write(directory.join(name), text).unwrap();
         }
-        let mut files = Files::open(&directory).unwrap();
+        let mut files = Files::open(&directory, &parent.path().join("state")).unwrap();
         let first = files.first();
         (Self { parent, files }, first)
     }
@@ -105,7 +105,7 @@ async fn a_bad_file_is_named_and_its_last_good_state_holds() {
     assert_eq!(seen, Vec::new());
     let problem = &world.files.problems()[0];
     assert!(
-        problem.file.ends_with("a.yaml") && problem.line.is_some(),
+        matches!(&problem.place, Place::File { file, line: Some(_), .. } if file.ends_with("a.yaml")),
         "{problem}"
     );
 
@@ -133,6 +133,26 @@ fn a_file_that_was_never_good_makes_the_view_partial() {
     let (_world, first) = World::new(&[("a.yaml", &service("a")), ("bad.yaml", "kind: [")]);
     assert_eq!(sets(&first.changes), ["a"]);
     assert_eq!((first.view, first.problems.len()), (View::Partial, 1));
+}
+
+/// A new agent beside files that were broken while none was looking.
+#[test]
+fn the_last_good_state_of_a_file_outlives_the_agent() {
+    let (world, _) = World::new(&[("a.yaml", &service("a")), ("b.yaml", &service("b"))]);
+    let World { parent, files } = world;
+    let directory = files.directory.clone();
+    drop(files);
+    fs::write(directory.join("a.yaml"), "kind: [").unwrap();
+    fs::remove_file(directory.join("b.yaml")).unwrap();
+    let mut files = Files::open(&directory, &parent.path().join("state")).unwrap();
+    let first = files.first();
+    assert_eq!(sets(&first.changes), ["a"]);
+    assert_eq!((first.view, first.problems.len()), (View::Whole, 1));
+
+    // What was removed meanwhile has no say when a bad file of that name appears.
+    fs::write(directory.join("b.yaml"), "kind: [").unwrap();
+    files.rescan();
+    assert_eq!(files.news().view, View::Partial);
 }
 
 #[tokio::test]
@@ -165,7 +185,9 @@ async fn a_directory_that_goes_leaves_its_objects_until_another_stands_there() {
 async fn an_object_in_two_files_is_the_first_files_and_named() {
     let (mut world, first) = World::new(&[("a.yaml", &service("x")), ("b.yaml", &service("x"))]);
     assert_eq!(sets(&first.changes), ["x"]);
-    assert!(first.problems[0].file.ends_with("b.yaml"));
+    assert!(
+        matches!(&first.problems[0].place, Place::File { file, .. } if file.ends_with("b.yaml"))
+    );
     fs::remove_file(world.path("a.yaml")).unwrap();
     let seen = world.until(|_, news| news.problems.is_empty()).await;
     assert_eq!(gone(&seen), Vec::<String>::new());
