@@ -88,10 +88,11 @@ impl Root {
         Ok(())
     }
 
-    /// The copied table has the mounts of other runs, which could not end before this node does.
+    /// The copied table has the mounts of other runs, which could not end before this node does. What
+    /// the run's own folder lies on stays.
     fn let_go_of_others(&self) -> Result<()> {
         for point in mounts::below(Path::new(RUNS))? {
-            if !point.starts_with(&self.run) {
+            if !point.starts_with(&self.run) && !self.run.starts_with(&point) {
                 mounts::detach(&point)?;
             }
         }
