@@ -58,6 +58,7 @@ impl ControlPlane<'_> {
         let controllers_config = self.kubeconfig(controllers)?;
         let scheduler_config = self.kubeconfig(scheduler)?;
         let tokens = self.authority.token_key();
+        let plugins = self.fabric.run().folder().join("volume-plugins");
         let controllers = self
             .command(controllers)?
             .args(config_flags(&controllers_config))
@@ -79,6 +80,8 @@ impl ControlPlane<'_> {
                 &self.authority.certificate(),
             ))
             .arg(flag("cluster-signing-key-file", &self.authority.key()))
+            // It makes this folder, by default below /usr.
+            .arg(flag("flex-volume-plugin-dir", &plugins))
             .spawn()?;
         let scheduler = self
             .command(scheduler)?
