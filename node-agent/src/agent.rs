@@ -102,6 +102,7 @@ impl<M: Maps> Agent<M> {
         if self.view == View::Whole {
             unclaimed.clear();
         }
+        unclaimed.retain(|key| !wanted.contains_key(key));
         let outcome = pass.plan.run(&mut self.observed, |op| match op {
             Op::Delete(Place::Frontend(key)) if unclaimed.contains(key) => Err(MapsError::HeldBack),
             _ => self.maps.write(op),
@@ -135,7 +136,8 @@ impl<M: Maps> Agent<M> {
         Ok(drift)
     }
 
-    /// Whether the kernel does what the inputs said.
+    /// Whether connects of this node are steered: the inputs have told everything once, and a connect
+    /// of the agent's own was translated.
     pub fn is_ready(&self) -> Result<(), String> {
         let awaited = self.index.awaited();
         if !awaited.is_empty() {

@@ -149,7 +149,12 @@ impl Features {
             missing: Vec::new(),
         };
         for feature in Feature::ALL {
-            let list = if feature.present()? {
+            let present = match feature.present() {
+                // What nobody can tell about something optional is as good as its lack.
+                Err(_) if !feature.required() => false,
+                outcome => outcome?,
+            };
+            let list = if present {
                 &mut features.present
             } else {
                 &mut features.missing

@@ -104,7 +104,7 @@ impl Collector for Sample {
         let gauges = [
             (
                 "ready",
-                "Whether the kernel does what the inputs say",
+                "Whether the inputs have listed and a connect of the agent's own was translated",
                 i64::from(*ready),
             ),
             (

@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -46,7 +47,9 @@ pub enum NodeError {
 pub fn cgroup_root(given: Option<&Path>) -> Result<PathBuf, NodeError> {
     let root = match given {
         Some(given) => given.to_path_buf(),
-        None => mounted_root(&fs::read_to_string(MOUNTS).map_err(NodeError::Mounts)?)?,
+        None => whole(mounted_root(
+            &fs::read_to_string(MOUNTS).map_err(NodeError::Mounts)?,
+        )?)?,
     };
     match statfs(&root) {
         Ok(found) if found.filesystem_type() == CGROUP2_SUPER_MAGIC => Ok(root),
@@ -84,6 +87,16 @@ pub fn hold(bpffs: &Path) -> Result<Flock<File>, NodeError> {
         Errno::EWOULDBLOCK => NodeError::Held(bpffs.into()),
         errno => failed(errno.into()),
     })
+}
+
+/// Refuses a tree that was mounted inside a cgroup namespace: there its root looks like any root, but
+/// only the true one has this inode.
+fn whole(root: PathBuf) -> Result<PathBuf, NodeError> {
+    const TRUE_ROOT: u64 = 1;
+    match fs::metadata(&root) {
+        Ok(data) if data.ino() != TRUE_ROOT => Err(NodeError::CgroupNamespace(root)),
+        _ => Ok(root),
+    }
 }
 
 /// Finds the cgroup v2 mount in the text of a mountinfo file.

@@ -74,13 +74,8 @@ fn resolve(ctx: &SockAddrContext, family: Family) -> Verdict {
     };
     let choice = match choose(&Kernel, port.root()) {
         Ok(choice) => choice,
-        Err(refusal) => {
-            socket::forget(ctx);
-            return match refusal {
-                Refusal::Empty => Verdict::Refused,
-                Refusal::Dangling => Verdict::Dangling,
-            };
-        }
+        Err(Refusal::Empty) => return Verdict::Refused,
+        Err(Refusal::Dangling) => return Verdict::Dangling,
     };
     let Some(backend) = maps::backend(choice.backend) else {
         return Verdict::Dangling;
@@ -96,10 +91,12 @@ fn resolve(ctx: &SockAddrContext, family: Family) -> Verdict {
 fn refuse(ctx: &SockAddrContext, family: Family) -> i32 {
     // SAFETY: a static of this object; volatile, since the loader changes it behind the compiler.
     if unsafe { read_volatile(&raw const REFUSE_BY_LOOPBACK) } == 0 {
+        // The socket stays as it was, and so does what it remembers.
         // SAFETY: the helper has no preconditions.
         unsafe { bpf_set_retval(-ECONNREFUSED) };
         return DENY;
     }
+    socket::forget(ctx);
     let mapped = matches!(destination(ctx, family), Some(key) if is_mapped(&key.address));
     write(
         ctx,

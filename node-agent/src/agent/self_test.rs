@@ -2,13 +2,13 @@
 //!
 //! Attaching a program proves little: the tree may be cut off by a cgroup namespace, another
 //! program may come first. So a Service of our own goes the whole way, from parser to map, and is connected to. Its
-//! addresses are loopback's, so a connect that is *not* translated never leaves the machine.
+//! address is loopback's, so a connect that is *not* translated never leaves the machine.
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::fd::AsFd,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::poll::{PollFd, PollFlags, poll};
@@ -23,14 +23,11 @@ use sluice_model::{
 use super::Agent;
 use crate::maps::Maps;
 
-/// Not a name that an object can have.
+/// A name that is reserved: an object of a user that is called so is taken away by every test.
 const NAMESPACE: &str = "sluice-self-test";
 const NAME: &str = "self-test";
 const PORT: u16 = 8376;
-const ADDRESSES: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(127, 83, 76, 85)),
-    IpAddr::V6(Ipv6Addr::LOCALHOST),
-];
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 83, 76, 85);
 
 /// How long the kernel may take to hand a loopback connection over.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -65,20 +62,9 @@ impl<M: Maps> Agent<M> {
     }
 
     fn try_self(&mut self) -> Verdict {
-        let mut listeners = Vec::new();
-        for address in ADDRESSES {
-            let local = match address {
-                IpAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
-                IpAddr::V6(_) => IpAddr::from(Ipv6Addr::LOCALHOST),
-            };
-            match TcpListener::bind((local, 0)) {
-                Ok(listener) => listeners.push((address, listener)),
-                // No such family on this machine.
-                Err(error) if listeners.len() == 1 && is_absent(&error) => {}
-                Err(error) => return Err(Failure::Listen(error.to_string())),
-            }
-        }
-        let manifests = manifests(&listeners).map_err(|e| Failure::Listen(e.to_string()))?;
+        let failed = |error: io::Error| Failure::Listen(error.to_string());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+        let manifests = manifests(listener.local_addr().map_err(failed)?);
         let mut subjects = Vec::new();
         for manifest in manifests {
             match facts::parse(manifest) {
@@ -90,7 +76,7 @@ impl<M: Maps> Agent<M> {
             }
         }
         self.pass();
-        let verdict = self.programmed().and_then(|()| connect_all(&listeners));
+        let verdict = self.programmed().and_then(|()| connect_all(&listener));
         for subject in subjects {
             self.index.apply(Change::Gone(subject));
         }
@@ -114,19 +100,20 @@ impl<M: Maps> Agent<M> {
     }
 }
 
-fn connect_all(listeners: &[(IpAddr, TcpListener)]) -> Verdict {
+/// Once from a socket of each family, so that both connect hooks are tried.
+fn connect_all(listener: &TcpListener) -> Verdict {
     let mut addresses = Vec::new();
-    for (address, listener) in listeners {
-        let service = SocketAddr::new(*address, PORT);
-        let local =
-            TcpStream::connect_timeout(&service, PATIENCE).and_then(|stream| stream.local_addr());
-        let local = local.map_err(|_| Failure::NotTranslated(service))?;
-        let mut waiting = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-        let accepted = match poll(&mut waiting, PATIENCE_MS) {
-            Ok(1) => listener.accept().is_ok_and(|(_, peer)| peer == local),
-            _ => false,
+    for ip in [IpAddr::V4(ADDRESS), IpAddr::V6(ADDRESS.to_ipv6_mapped())] {
+        let service = SocketAddr::new(ip, PORT);
+        let stream = match TcpStream::connect_timeout(&service, PATIENCE) {
+            // No such family on this machine.
+            Err(error) if ip.is_ipv6() && is_absent(&error) => continue,
+            outcome => outcome.map_err(|_| Failure::NotTranslated(service))?,
         };
-        if !accepted {
+        if !stream
+            .local_addr()
+            .is_ok_and(|local| accepts(listener, local))
+        {
             return Err(Failure::NotTranslated(service));
         }
         addresses.push(service);
@@ -134,38 +121,48 @@ fn connect_all(listeners: &[(IpAddr, TcpListener)]) -> Verdict {
     Ok(Passed { addresses })
 }
 
-/// The Service and its slices, as the API server would give them.
-fn manifests(listeners: &[(IpAddr, TcpListener)]) -> io::Result<Vec<serde_json::Value>> {
-    let ips: Vec<_> = listeners
-        .iter()
-        .map(|(address, _)| address.to_string())
-        .collect();
-    let mut manifests = vec![json!({
+/// Whether the listener gets this connection. It may get others: the address is everybody's.
+fn accepts(listener: &TcpListener, from: SocketAddr) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        let mut waiting = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        if !matches!(poll(&mut waiting, PATIENCE_MS), Ok(1)) {
+            return false;
+        }
+        let peer = listener.accept().map(|(_, peer)| peer);
+        if peer
+            .is_ok_and(|peer| (peer.ip(), peer.port()) == (from.ip().to_canonical(), from.port()))
+        {
+            return true;
+        }
+    }
+    false
+}
+
+/// The Service and its slice, as the API server would give them.
+fn manifests(backend: SocketAddr) -> [serde_json::Value; 2] {
+    let service = json!({
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"namespace": NAMESPACE, "name": NAME},
         "spec": {
-            "clusterIP": ips.first(),
-            "clusterIPs": ips,
+            "clusterIP": ADDRESS.to_string(),
             "ports": [{"port": PORT, "protocol": "TCP"}],
         },
-    })];
-    for (index, (_, listener)) in listeners.iter().enumerate() {
-        let backend = listener.local_addr()?;
-        manifests.push(json!({
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {
-                "namespace": NAMESPACE,
-                "name": format!("{NAME}-{index}"),
-                "labels": {"kubernetes.io/service-name": NAME},
-            },
-            "addressType": if backend.is_ipv4() { "IPv4" } else { "IPv6" },
-            "endpoints": [{"addresses": [backend.ip().to_string()], "conditions": {"ready": true}}],
-            "ports": [{"port": backend.port(), "protocol": "TCP"}],
-        }));
-    }
-    Ok(manifests)
+    });
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "namespace": NAMESPACE,
+            "name": NAME,
+            "labels": {"kubernetes.io/service-name": NAME},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [backend.ip().to_string()], "conditions": {"ready": true}}],
+        "ports": [{"port": backend.port(), "protocol": "TCP"}],
+    });
+    [service, slice]
 }
 
 fn is_absent(error: &io::Error) -> bool {

@@ -22,7 +22,10 @@ use notify::{
     event::{AccessKind, AccessMode, CreateKind, ModifyKind},
 };
 use sluice_model::{change::Change, key::Kind};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 use tracing::warn;
 
 use catalog::Catalog;
@@ -61,7 +64,10 @@ pub struct Files {
     /// Identity of the directory that the watch is on; `None` while there is none.
     watched: Option<Identity>,
     missing: Option<Problem>,
+    unwatched: Option<Problem>,
     listed: bool,
+    /// When to look again without an event. Kept here, since waiting may be broken off.
+    look_at: Instant,
 }
 
 /// Device and inode, and nothing else that tells two directories of one name apart.
@@ -99,7 +105,9 @@ impl Files {
             stamps: BTreeMap::new(),
             watched: None,
             missing: None,
+            unwatched: None,
             listed: false,
+            look_at: Instant::now() + LOOK_AGAIN,
         };
         files.rescan();
         Ok(files)
@@ -139,6 +147,7 @@ impl Files {
     fn problems(&self) -> Vec<Problem> {
         self.missing
             .iter()
+            .chain(&self.unwatched)
             .cloned()
             .chain(self.catalog.problems())
             .collect()
@@ -147,7 +156,6 @@ impl Files {
     fn reread(&mut self, touched: &Touched) {
         if touched.directory || self.identity() != self.watched {
             self.rescan();
-            return;
         }
         for file in &touched.files {
             self.read(file);
@@ -155,7 +163,13 @@ impl Files {
     }
 
     fn read(&mut self, file: &Path) {
-        let (stamp, content) = (stamp(file), fs::read(file));
+        let stamp = stamp(file);
+        // Opening anything but a file could wait for ever.
+        let content = match fs::metadata(file) {
+            Ok(data) if !data.is_file() => Err(io::Error::from(io::ErrorKind::NotFound)),
+            Ok(_) => fs::read(file),
+            Err(error) => Err(error),
+        };
         let kept = match content {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.stamps.remove(file);
@@ -190,42 +204,59 @@ impl Files {
     /// Reads what looks different, and moves the watch to the directory that stands there now.
     fn rescan(&mut self) {
         let now = self.identity();
-        if now != self.watched {
-            // The old directory may be gone already; then so is its watch.
-            let _ = self.watcher.unwatch(&self.directory);
-            self.watched = now.filter(|_| {
-                self.watcher
-                    .watch(&self.directory, RecursiveMode::NonRecursive)
-                    .is_ok()
-            });
-        }
-        match manifests(&self.directory) {
-            Ok(present) => {
-                self.missing = None;
-                let gone: Vec<_> = self
-                    .catalog
-                    .files()
-                    .filter(|file| !present.contains(*file))
-                    .cloned()
-                    .collect();
-                for file in gone.iter().chain(&present) {
-                    let seen = self.stamps.get(file);
-                    if seen.is_none() || seen != stamp(file).as_ref() {
-                        self.read(file);
-                    }
-                }
+        let moved = now != self.watched;
+        let outcome = manifests(&self.directory).and_then(|present| {
+            // What is left where a file system was mounted, and nobody's wish to delete all.
+            if moved && present.is_empty() && self.catalog.files().next().is_some() {
+                return Err(io::Error::other(
+                    "another directory without manifests is there",
+                ));
             }
+            Ok(present)
+        });
+        let present = match outcome {
+            Ok(present) => present,
             Err(error) => {
                 let text = format!("cannot be read, what was read before holds: {error}");
-                let file = self.directory.clone();
-                let place = Place::File {
-                    file,
-                    document: None,
-                    line: None,
-                };
-                self.missing = Some(Problem { place, text });
+                self.missing = Some(self.problem(text));
+                return;
+            }
+        };
+        self.missing = None;
+        if moved {
+            // The old directory may be gone already; then so is its watch.
+            let _ = self.watcher.unwatch(&self.directory);
+            let watch = self
+                .watcher
+                .watch(&self.directory, RecursiveMode::NonRecursive);
+            self.unwatched = watch.err().map(|error| {
+                self.problem(format!(
+                    "cannot be watched, only looked at now and then: {error}"
+                ))
+            });
+            self.watched = now;
+        }
+        let gone: Vec<_> = self
+            .catalog
+            .files()
+            .filter(|file| !present.contains(*file))
+            .cloned()
+            .collect();
+        for file in gone.iter().chain(&present) {
+            let seen = self.stamps.get(file);
+            if seen.is_none() || seen != stamp(file).as_ref() {
+                self.read(file);
             }
         }
+    }
+
+    fn problem(&self, text: String) -> Problem {
+        let place = Place::File {
+            file: self.directory.clone(),
+            document: None,
+            line: None,
+        };
+        Problem { place, text }
     }
 
     fn identity(&self) -> Option<Identity> {
@@ -242,16 +273,22 @@ impl Input for Files {
         }
         loop {
             let problems = self.problems();
-            match tokio::time::timeout(LOOK_AGAIN, self.events.recv()).await {
-                Ok(Some(event)) => {
+            tokio::select! {
+                Some(event) = self.events.recv() => {
                     let mut touched = Touched::default();
                     touched.note(event, &self.directory);
                     while let Ok(event) = self.events.try_recv() {
                         touched.note(event, &self.directory);
                     }
+                    if touched.is_nothing() && self.identity() == self.watched {
+                        continue;
+                    }
                     self.reread(&touched);
                 }
-                Ok(None) | Err(_) => self.rescan(),
+                () = sleep_until(self.look_at) => {
+                    self.look_at = Instant::now() + LOOK_AGAIN;
+                    self.rescan();
+                }
             }
             let news = self.news();
             if !news.changes.is_empty() || news.problems != problems {
@@ -269,6 +306,10 @@ struct Touched {
 }
 
 impl Touched {
+    fn is_nothing(&self) -> bool {
+        self.files.is_empty() && !self.directory
+    }
+
     fn note(&mut self, event: notify::Result<Event>, directory: &Path) {
         let Ok(event) = event else {
             self.directory = true;
@@ -287,7 +328,9 @@ impl Touched {
         if !complete {
             return;
         }
-        self.directory |= event.need_rescan();
+        // A rename is two events; a look at the whole directory sees both ends of it.
+        self.directory |=
+            event.need_rescan() || matches!(event.kind, EventKind::Modify(ModifyKind::Name(_)));
         for path in event.paths {
             if path == directory || path.parent() == Some(directory) && !is_manifest(&path) {
                 // Another name in the directory may be what links point to.

@@ -125,8 +125,7 @@ impl Kernel {
             }
             Place::Generation => self.put(&Entry::Generation(0)),
             Place::Counter(index) => self.put(&Entry::Counter(index)),
-            // The number of its open sockets stays until the id is given out again: sockets that end
-            // meanwhile count it down.
+            // The number of its open sockets is reset when the id is given out again.
             Place::Backend(id) => self
                 .backends
                 .write(id, Backend::default())

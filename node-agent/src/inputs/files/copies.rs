@@ -16,12 +16,12 @@ pub(super) struct Copies {
 
 impl Copies {
     /// Forgets the files of `directory` that are not there any more: a bad file that takes such a
-    /// name later means something else.
+    /// name later means something else. An empty directory may be waiting for its mount.
     pub(super) fn open(folder: &Path, directory: &Path, present: &[PathBuf]) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let folder = folder.to_path_buf();
         let copies = Self { folder };
-        for file in copies.files()? {
+        for file in copies.files()?.into_iter().filter(|_| !present.is_empty()) {
             if file.parent() == Some(directory) && !present.contains(&file) {
                 copies.forget(&file)?;
             }

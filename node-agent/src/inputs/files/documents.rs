@@ -72,19 +72,20 @@ impl Document<'_> {
     }
 }
 
-/// Splits a stream at its `---` lines, which is where YAML allows nothing else.
+/// Splits a stream at its `---` lines; what follows on such a line is the document's first.
 fn split(text: &str) -> impl Iterator<Item = Document<'_>> {
     let mut documents = vec![Document {
         line: 1,
         lines: Vec::new(),
     }];
-    for (index, line) in text.lines().enumerate() {
-        let separates = line == "---" || line.starts_with("--- ") || line.starts_with("---\t");
-        match documents.last_mut() {
-            Some(document) if !separates => document.lines.push(line),
-            _ => documents.push(Document {
-                line: index + 2,
-                lines: Vec::new(),
+    for (line, content) in (1..).zip(text.lines()) {
+        let rest = content.strip_prefix("---");
+        let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t']));
+        match (rest, documents.last_mut()) {
+            (None, Some(document)) => document.lines.push(content),
+            (rest, _) => documents.push(Document {
+                line,
+                lines: vec![rest.unwrap_or(content)],
             }),
         }
     }
@@ -131,8 +132,9 @@ mod tests {
     #[test]
     fn every_document_of_a_stream_is_read() {
         let other = SERVICE.replace("web", "db");
-        let text = format!("# two\n---\n{SERVICE}---\n{other}---\n");
-        assert_eq!(objects(&text).map(|objects| objects.len()), Ok(2));
+        let inline = "--- {apiVersion: v1, kind: Service, metadata: {name: x}}";
+        let text = format!("# two\n---\n{SERVICE}---\n{other}{inline}\n---\n");
+        assert_eq!(objects(&text).map(|objects| objects.len()), Ok(3));
     }
 
     #[test]

@@ -182,6 +182,35 @@ async fn a_directory_that_goes_leaves_its_objects_until_another_stands_there() {
 }
 
 #[tokio::test]
+async fn an_empty_directory_in_its_place_is_not_a_wish_to_delete() {
+    let (mut world, _) = World::new(&[("a.yaml", &service("a"))]);
+    fs::rename(&world.files.directory, world.parent.path().join("old")).unwrap();
+    fs::create_dir(&world.files.directory).unwrap();
+    let seen = world.until(|_, news| !news.problems.is_empty()).await;
+    assert_eq!(seen, Vec::new());
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_never_opened() {
+    let (mut world, _) = World::new(&[("a.yaml", &service("a"))]);
+    let fifo = world.parent.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::rename(fifo, world.path("a.yaml")).unwrap();
+    world.until(|seen, _| gone(seen) == ["a"]).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_renamed_keeps_its_objects() {
+    let (mut world, _) = World::new(&[("a.yaml", &service("a"))]);
+    fs::rename(world.path("a.yaml"), world.path("b.yaml")).unwrap();
+    fs::write(world.path("c.yaml"), service("c")).unwrap();
+    let seen = world
+        .until(|seen, _| sets(seen).contains(&"c".into()))
+        .await;
+    assert_eq!(gone(&seen), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn an_object_in_two_files_is_the_first_files_and_named() {
     let (mut world, first) = World::new(&[("a.yaml", &service("x")), ("b.yaml", &service("x"))]);
     assert_eq!(sets(&first.changes), ["x"]);

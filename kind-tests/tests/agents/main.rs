@@ -1,0 +1,50 @@
+//! Agents on the nodes of a real cluster without kube-proxy: objects come from the API server, connects of real pods
+//! go where they say.
+//!
+//! The agents are this very program in another role, as processes of their nodes.
+
+use std::env;
+use std::process::{ExitCode, exit};
+
+use clap::Parser as _;
+use sluice_node_agent::{args, object};
+use sluice_testbed::command;
+use sluice_testbed::requirements::Missing;
+use sluice_testbed::tier::{self, Tier, test};
+
+use bed::AGENT;
+use lived::{a_service_is_reached_without_kube_proxy, a_split_that_is_edited_is_exact_each_time};
+
+mod bed;
+mod lived;
+
+fn main() -> ExitCode {
+    sluice_testbed::entry();
+    if command::is_called() {
+        return command::main();
+    }
+    if env::args().nth(1).as_deref() == Some(AGENT) {
+        be_an_agent();
+    }
+    let compiled = || {
+        object::bytes()
+            .map(drop)
+            .map_err(|missing| Missing(missing.to_string()))
+    };
+    tier::main_if(
+        Tier::Cluster,
+        Tier::Cluster.check().and_then(|()| compiled()),
+        vec![
+            test!(a_service_is_reached_without_kube_proxy),
+            test!(a_split_that_is_edited_is_exact_each_time),
+        ],
+    )
+}
+
+fn be_an_agent() -> ! {
+    let outcome = sluice_node_agent::run(&args::Args::parse_from(env::args().skip(1)));
+    if let Err(error) = &outcome {
+        eprintln!("error: {error:#}");
+    }
+    exit(i32::from(outcome.is_err()));
+}
