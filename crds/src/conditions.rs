@@ -35,7 +35,9 @@ pub enum Reason {
     Redistributed,
     Programmed,
     Pending,
+    NodesPending,
     NodeFailed,
+    FeatureMissing,
 }
 
 impl Reason {
@@ -61,7 +63,9 @@ impl Reason {
             Self::Redistributed => "Redistributed",
             Self::Programmed => "Programmed",
             Self::Pending => "Pending",
+            Self::NodesPending => "NodesPending",
             Self::NodeFailed => "NodeFailed",
+            Self::FeatureMissing => "FeatureMissing",
         }
     }
 }

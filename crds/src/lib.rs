@@ -4,8 +4,10 @@
 //! is here from the moment that something acts on it.
 
 pub mod conditions;
+pub mod report;
 pub mod split;
 
+pub use report::{NodeReport, NodeReportSpec, NodeReportStatus};
 pub use split::{TrafficSplit, TrafficSplitSpec, TrafficSplitStatus};
 
 pub const GROUP: &str = "sluice.dev";

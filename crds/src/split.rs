@@ -136,6 +136,10 @@ pub struct TrafficSplitStatus {
     )]
     pub versions: Vec<VersionStatus>,
 
+    /// How far the nodes are with the generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodesStatus>,
+
     /// Accepted, ResolvedRefs, Programmed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -166,19 +170,37 @@ pub struct VersionStatus {
     pub reason: Reason,
 }
 
+/// How far the nodes are with a generation.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodesStatus {
+    /// Nodes that should have the generation.
+    pub desired: u32,
+    /// Nodes that reported it as written to the kernel.
+    pub programmed: u32,
+    /// Nodes that reported that they could not write it.
+    pub failed: u32,
+    /// The oldest generation that a node's kernel still holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_generation: Option<i64>,
+}
+
 #[cfg(test)]
 mod tests {
     use kube::CustomResourceExt;
 
     use super::TrafficSplit;
+    use crate::NodeReport;
 
     #[test]
-    fn the_schema_bounds_every_list_and_every_string() {
-        let crd = serde_json::to_value(TrafficSplit::crd()).expect("a CRD is JSON");
-        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+    fn the_schemas_bound_every_list_and_every_string() {
         let mut open = Vec::new();
-        for part in ["spec", "status"] {
-            unbounded(part, &schema[part], &mut open);
+        for crd in [TrafficSplit::crd(), NodeReport::crd()] {
+            let crd = serde_json::to_value(crd).expect("a CRD is JSON");
+            let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+            for part in ["spec", "status"] {
+                unbounded(part, &schema[part], &mut open);
+            }
         }
         // Conditions are Kubernetes' own type.
         open.retain(|path| !path.starts_with("status.conditions[]"));
@@ -187,11 +209,13 @@ mod tests {
 
     #[test]
     fn every_field_explains_itself() {
-        let crd = serde_json::to_value(TrafficSplit::crd()).expect("a CRD is JSON");
-        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
         let mut silent = Vec::new();
-        undescribed("spec", &schema["spec"], &mut silent);
-        undescribed("status", &schema["status"], &mut silent);
+        for crd in [TrafficSplit::crd(), NodeReport::crd()] {
+            let crd = serde_json::to_value(crd).expect("a CRD is JSON");
+            let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+            undescribed("spec", &schema["spec"], &mut silent);
+            undescribed("status", &schema["status"], &mut silent);
+        }
         assert_eq!(silent, Vec::<String>::new());
     }
 
