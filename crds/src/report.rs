@@ -16,7 +16,7 @@ pub const MAX_POLICIES: usize = 5_000;
 /// The largest number of letters in a report's text.
 pub const MAX_TEXT: usize = 512;
 
-/// What Sluice's agent on one node achieved. It bears the node's name and goes with the node.
+/// Nothing: a report is all status.
 #[derive(
     CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
 )]
@@ -24,6 +24,7 @@ pub const MAX_TEXT: usize = 512;
     group = "sluice.dev",
     version = "v1alpha1",
     kind = "NodeReport",
+    doc = "What Sluice's agent on one node achieved. It bears the node's name and goes with the node.",
     category = "sluice",
     status = "NodeReportStatus",
     printcolumn = r#"{"name": "Ready", "type": "boolean", "jsonPath": ".status.ready"}"#,

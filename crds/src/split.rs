@@ -19,12 +19,13 @@ pub const MAX_VERSIONS: usize = 16;
 /// The largest number of ports that a split can list.
 pub const MAX_PORTS: usize = 100;
 
-/// Shares the connections to one Service out over versions, by weight.
+/// What is to become of the connections.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "sluice.dev",
     version = "v1alpha1",
     kind = "TrafficSplit",
+    doc = "Shares the connections to one Service out over versions, by weight.",
     namespaced,
     shortname = "split",
     category = "sluice",
