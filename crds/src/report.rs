@@ -58,10 +58,8 @@ pub struct NodeReportStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 5_000),
-        extend(
-            "x-kubernetes-list-type" = "map",
-            "x-kubernetes-list-map-keys" = ["kind", "namespace", "name"]
-        )
+        // One writer: kept as a map, each entry would be listed once more in `managedFields`.
+        extend("x-kubernetes-list-type" = "atomic")
     )]
     pub policies: Vec<PolicyReport>,
     /// How full each map is.

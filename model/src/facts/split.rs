@@ -15,6 +15,8 @@ use crate::{
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
+    /// One that was deleted and made again is another. Manifests in files have none.
+    pub uid: Option<Arc<str>>,
     pub created: Created,
     pub generation: Option<i64>,
     pub service: ServiceKey,
@@ -107,6 +109,7 @@ pub fn parse(key: &SplitKey, object: &TrafficSplit) -> Parsed<Fact> {
         }
     }
     let fact = service.filter(|_| findings.is_empty()).map(|service| Fact {
+        uid: object.metadata.uid.as_deref().map(Into::into),
         created: Created::of(&object.metadata),
         generation: object.metadata.generation,
         service,
