@@ -5,6 +5,8 @@
     reason = "KubeSchema derives a public twin inside a function"
 )]
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -18,6 +20,18 @@ pub const MAX_WEIGHT: u32 = 1_000_000;
 pub const MAX_VERSIONS: usize = 16;
 /// The largest number of ports that a split can list.
 pub const MAX_PORTS: usize = 100;
+/// The largest number of labels that a version can ask of its pods.
+pub const MAX_LABELS: usize = 16;
+
+/// What is said of a split whose versions get nothing.
+pub const NO_WEIGHT: &str = "at least one version needs a weight above 0";
+/// What is said of a version with two kinds of backends, or with none.
+pub const ONE_SOURCE: &str = "a version has either `service` or `pods`";
+/// Only a rule can look at the keys of a map.
+const LABEL_KEY_RULE: &str = "self.all(key, !format.qualifiedName().validate(key).hasValue())";
+/// What is said of keys of labels.
+pub const LABEL_KEYS: &str =
+    "each key is a label's, such as `version` or `app.kubernetes.io/version`";
 
 /// What is to become of the connections.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,13 +45,15 @@ pub const MAX_PORTS: usize = 100;
     category = "sluice",
     status = "TrafficSplitStatus",
     printcolumn = r#"{"name": "Service", "type": "string", "jsonPath": ".spec.service"}"#,
+    printcolumn = r#"{"name": "Versions", "type": "string", "jsonPath": ".spec.versions[*].name"}"#,
+    printcolumn = r#"{"name": "Shares", "type": "string", "jsonPath": ".status.versions[*].share"}"#,
     printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Accepted\")].status"}"#,
     printcolumn = r#"{"name": "Programmed", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].status"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.versions.exists(v, v.weight > 0)").message("at least one version needs a weight above 0")
+    validation = Rule::new("self.versions.exists(v, v.weight > 0)").message(NO_WEIGHT)
 )]
 pub struct TrafficSplitSpec {
     /// Name of the Service whose connections are split. It is in the split's own namespace and has
@@ -73,9 +89,10 @@ pub struct TrafficSplitSpec {
     pub when_unavailable: WhenUnavailable,
 }
 
-/// A named group of backends with one weight.
-#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A named group of backends with one weight: a Service's endpoints or a part of the split's own.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.service) != has(self.pods)").message(ONE_SOURCE))]
 pub struct Version {
     /// Name of the version, unique in the split.
     #[schemars(
@@ -86,15 +103,42 @@ pub struct Version {
 
     /// Name of the Service, in the split's namespace, that lends its endpoints to the version. It
     /// may be headless, and it may be the split's own Service. Splits on it do not matter here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
+        with = "String",
         length(min = 1, max = 63),
         regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
     )]
-    pub service: String,
+    pub service: Option<String>,
+
+    /// The version's pods among those of the split's own Service, instead of a Service of its own.
+    /// Agents cannot do this yet: a split with such a version is kept and reported as not
+    /// programmed, with the reason FeatureMissing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Pods")]
+    pub pods: Option<Pods>,
 
     /// The version's weight in relation to the other versions, however many endpoints it has.
     #[schemars(range(max = 1_000_000))]
     pub weight: u32,
+}
+
+/// A part of a Service's pods.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pods {
+    /// Labels that a pod needs besides those that the Service asks for. All of them.
+    #[schemars(extend(
+        "minProperties" = 1,
+        "maxProperties" = MAX_LABELS,
+        "additionalProperties" = {
+            "type": "string",
+            "maxLength": 63,
+            "pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+        },
+    ))]
+    #[x_kube(validation = Rule::new(LABEL_KEY_RULE).message(LABEL_KEYS))]
+    pub match_labels: BTreeMap<String, String>,
 }
 
 /// How a connection gets its version.

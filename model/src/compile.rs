@@ -23,6 +23,9 @@ use crate::{
     key::{Family, ServiceKey, SplitKey},
 };
 
+const PODS_MISSING: &str =
+    "versions by pods cannot be programmed yet; until then the Service serves without the split";
+
 /// What one Service compiles to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compiled {
@@ -81,15 +84,19 @@ fn exposed(
                 family,
             };
             let name = Arc::clone(&port.name);
-            ports.push(match owners.of(port) {
-                Some((owner, split)) => Port {
+            let owner = owners.of(port).and_then(|(owner, split)| {
+                let versions = versions_of(snapshot, owner, split, port, family, findings)?;
+                Some((owner, split, versions))
+            });
+            ports.push(match owner {
+                Some((owner, split, versions)) => Port {
                     id,
                     name,
                     frontends,
                     owner: Owner::Split(owner.clone()),
                     selection: split.selection,
                     when_unavailable: split.when_unavailable,
-                    versions: versions_of(snapshot, owner, split, port, family, findings),
+                    versions,
                 },
                 None => Port {
                     id,
@@ -124,6 +131,8 @@ fn own_version(
     }
 }
 
+/// `None` when a version asks for what cannot be done yet. Then the Service serves as if there were
+/// no split: it acts as a whole or not, and a version without backends would refuse its share.
 fn versions_of(
     snapshot: Snapshot<'_>,
     owner: &SplitKey,
@@ -131,25 +140,29 @@ fn versions_of(
     port: &ServicePortFact,
     family: Family,
     findings: &mut Vec<Finding>,
-) -> Vec<Version> {
-    let versions = split.versions.iter().enumerate();
-    versions
-        .map(|(i, version)| {
-            let lent = versions::lent(snapshot, &version.service, port, family);
-            let (backends, draining) = lent.unwrap_or_else(|(reason, detail)| {
-                let field = format!("spec.versions[{i}].service");
-                findings.push(Finding::new(owner.clone(), reason, detail).at(field));
-                (Arc::default(), false)
-            });
-            Version {
-                name: Arc::clone(&version.name),
-                service: version.service.clone(),
-                weight: version.weight,
-                backends,
-                draining,
-            }
-        })
-        .collect()
+) -> Option<Vec<Version>> {
+    let mut versions = Vec::new();
+    for (i, version) in split.versions.iter().enumerate() {
+        let Some(lender) = version.lender() else {
+            let finding = Finding::new(owner.clone(), Reason::FeatureMissing, PODS_MISSING);
+            findings.push(finding.at(format!("spec.versions[{i}].pods")));
+            continue;
+        };
+        let lent = versions::lent(snapshot, lender, port, family);
+        let (backends, draining) = lent.unwrap_or_else(|(reason, detail)| {
+            let field = format!("spec.versions[{i}].service");
+            findings.push(Finding::new(owner.clone(), reason, detail).at(field));
+            (Arc::default(), false)
+        });
+        versions.push(Version {
+            name: Arc::clone(&version.name),
+            service: lender.clone(),
+            weight: version.weight,
+            backends,
+            draining,
+        });
+    }
+    (versions.len() == split.versions.len()).then_some(versions)
 }
 
 fn why_unsplittable(key: &ServiceKey, fact: Option<&Fact>) -> (Reason, String) {

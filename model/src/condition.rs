@@ -67,10 +67,13 @@ pub(crate) fn of_split(
     let resolved = worst(findings, |reason| {
         !matches!(
             reason,
-            Reason::Invalid | Reason::Conflicted | Reason::UnknownField
+            Reason::Invalid | Reason::Conflicted | Reason::UnknownField | Reason::FeatureMissing
         )
     });
-    let programmed = if own.is_empty() {
+    let missing = worst(findings, |reason| reason == Reason::FeatureMissing);
+    let programmed = if let Some(missing) = missing {
+        Some((missing.reason, text(missing)))
+    } else if own.is_empty() {
         let reason = accepted.or(resolved).map_or(Reason::Pending, |f| f.reason);
         Some((reason, "it decides on no port".to_owned()))
     } else if let Some(refused) = refused {
@@ -115,18 +118,19 @@ fn condition(kind: ConditionType, problem: Option<&Finding>, fine: Reason) -> Co
             reason: fine,
             message: String::new(),
         },
-        Some(finding) if finding.field.is_empty() => Condition {
-            kind,
-            status: false,
-            reason: finding.reason,
-            message: finding.detail.clone(),
-        },
         Some(finding) => Condition {
             kind,
             status: false,
             reason: finding.reason,
-            message: format!("{}: {}", finding.field, finding.detail),
+            message: text(finding),
         },
+    }
+}
+
+fn text(finding: &Finding) -> String {
+    match finding.field.as_str() {
+        "" => finding.detail.clone(),
+        field => format!("{field}: {}", finding.detail),
     }
 }
 

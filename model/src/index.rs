@@ -232,15 +232,15 @@ impl Index {
         };
         if let Some(old) = old {
             self.splits_on.remove(&old.service, key);
-            for version in &old.versions {
-                self.borrowers.remove(&version.service, key);
+            for lender in old.lenders() {
+                self.borrowers.remove(lender, key);
             }
             self.dirty.insert(old.service);
         }
         if let Some(new) = self.splits.get(key) {
             self.splits_on.add(new.service.clone(), key.clone());
-            for version in &new.versions {
-                self.borrowers.add(version.service.clone(), key.clone());
+            for lender in new.lenders() {
+                self.borrowers.add(lender.clone(), key.clone());
             }
             self.dirty.insert(new.service.clone());
         }

@@ -327,6 +327,31 @@ pub fn is_label(text: &str) -> bool {
     text.len() <= 63 && is_label_part(text)
 }
 
+/// Whether a label of an object can have this key: a name, maybe after a DNS name and a slash.
+pub fn is_label_key(text: &str) -> bool {
+    match text.split_once('/') {
+        Some((prefix, name)) => is_subdomain(prefix) && is_qualified(name),
+        None => is_qualified(text),
+    }
+}
+
+/// Whether a label of an object can have this value.
+pub fn is_label_value(text: &str) -> bool {
+    text.is_empty() || is_qualified(text)
+}
+
+fn is_qualified(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let ends = [bytes.first(), bytes.last()];
+    bytes.len() <= 63
+        && ends
+            .iter()
+            .all(|end| end.is_some_and(u8::is_ascii_alphanumeric))
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+}
+
 fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label_part)
 }

@@ -4,6 +4,8 @@
 //! they terminate. `publishNotReadyAddresses` needs nothing here, since Kubernetes' slice
 //! controller writes such endpoints as ready.
 
+mod placement;
+
 use std::{net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::discovery::v1::{Endpoint as ApiEndpoint, EndpointPort, EndpointSlice};
@@ -14,6 +16,8 @@ use crate::{
     key::{Family, Name, Port, Protocol, ServiceKey, SliceKey},
 };
 
+pub use placement::{Hints, Mark};
+
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub struct Fact {
     pub family: Family,
     pub ports: Vec<SlicePort>,
     pub endpoints: Vec<Endpoint>,
+    /// One for each endpoint, in their order; none at all when no endpoint has any.
+    pub hints: Option<Box<[Hints]>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +43,18 @@ pub struct SlicePort {
 pub struct Endpoint {
     pub ip: IpAddr,
     pub state: State,
+    /// The node that it is on.
+    pub node: Mark,
+}
+
+impl Fact {
+    /// The endpoints, each with its hints.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&Endpoint, Option<&Hints>)> {
+        let hints = self.hints.as_deref();
+        let hints_of = move |i: usize| hints.and_then(|hints| hints.get(i));
+        let endpoints = self.endpoints.iter().enumerate();
+        endpoints.map(move |(i, endpoint)| (endpoint, hints_of(i)))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,9 +105,14 @@ pub fn parse(key: &SliceKey, object: &EndpointSlice) -> Parsed<Fact> {
         }
     }
     let mut endpoints = Vec::new();
+    let mut hints = Vec::new();
     for (i, endpoint) in object.endpoints.iter().flatten().enumerate() {
         match parse_endpoint(family, endpoint) {
-            Ok(parsed) => endpoints.extend(parsed),
+            Ok(Some(parsed)) => {
+                endpoints.push(parsed);
+                hints.push(Hints::parse(endpoint.hints.as_ref()));
+            }
+            Ok(None) => {}
             Err((reason, detail)) => {
                 note(format!("endpoints[{i}].addresses[0]"), reason, detail);
             }
@@ -101,6 +124,10 @@ pub fn parse(key: &SliceKey, object: &EndpointSlice) -> Parsed<Fact> {
             family,
             ports,
             endpoints,
+            hints: hints
+                .iter()
+                .any(|hints| !hints.is_empty())
+                .then(|| hints.into()),
         }),
         findings,
     }
@@ -139,7 +166,8 @@ fn parse_endpoint(
         let detail = format!("{ip} is not of the slice's address type, {family}");
         return Err((Reason::Invalid, detail));
     }
-    Ok(Some(Endpoint { ip, state }))
+    let node = Mark::of(endpoint.node_name.as_deref().unwrap_or_default());
+    Ok(Some(Endpoint { ip, state, node }))
 }
 
 /// Conditions that are left out mean ready, serving, not terminating.

@@ -1,16 +1,22 @@
-//! Node: its own addresses.
+//! Node: its own addresses, and the zone that it is in.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::core::v1::Node;
 
 use super::{Parsed, address};
-use crate::{finding::Finding, key::NodeKey};
+use crate::{
+    finding::{Finding, Reason},
+    key::NodeKey,
+};
+
+const ZONE: &str = "topology.kubernetes.io/zone";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
     /// Internal and external addresses, sorted.
     pub addresses: Vec<IpAddr>,
+    pub zone: Option<Arc<str>>,
 }
 
 pub fn parse(key: &NodeKey, object: &Node) -> Parsed<Fact> {
@@ -25,6 +31,14 @@ pub fn parse(key: &NodeKey, object: &Node) -> Parsed<Fact> {
             continue;
         }
         match address(&entry.address) {
+            Ok(ip) if ip.is_loopback() => findings.push(
+                Finding::new(
+                    key.clone(),
+                    Reason::AddressReserved,
+                    "every node has loopback",
+                )
+                .at(format!("status.addresses[{i}]")),
+            ),
             Ok(ip) => addresses.push(ip),
             Err((reason, detail)) => findings.push(
                 Finding::new(key.clone(), reason, detail).at(format!("status.addresses[{i}]")),
@@ -33,8 +47,13 @@ pub fn parse(key: &NodeKey, object: &Node) -> Parsed<Fact> {
     }
     addresses.sort_unstable();
     addresses.dedup();
+    let labels = object.metadata.labels.as_ref();
+    let zone = labels.and_then(|labels| labels.get(ZONE)).cloned();
     Parsed {
-        fact: Some(Fact { addresses }),
+        fact: Some(Fact {
+            addresses,
+            zone: zone.filter(|zone| !zone.is_empty()).map(Into::into),
+        }),
         findings,
     }
 }

@@ -1,16 +1,22 @@
 //! TrafficSplit: versions and weights. Any fault leaves no fact: a split acts as a whole or not.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use sluice_crds::{
     TrafficSplit, TrafficSplitSpec,
-    split::{MAX_PORTS, MAX_VERSIONS, MAX_WEIGHT, Selection, WhenUnavailable},
+    split::{
+        self as crds, LABEL_KEYS, MAX_LABELS, MAX_PORTS, MAX_VERSIONS, MAX_WEIGHT, NO_WEIGHT,
+        ONE_SOURCE, Selection, WhenUnavailable,
+    },
 };
 
 use super::Parsed;
 use crate::{
     finding::{Finding, Reason},
-    key::{Created, ServiceKey, SplitKey, is_label},
+    key::{Created, ServiceKey, SplitKey, is_label, is_label_key, is_label_value},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +36,33 @@ pub struct Fact {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     pub name: Arc<str>,
-    pub service: ServiceKey,
+    pub source: Source,
     pub weight: Weight,
+}
+
+/// Where a version's backends come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// This Service lends its endpoints.
+    Service(ServiceKey),
+    /// Those pods of the split's own Service that have these labels.
+    Pods(BTreeMap<Arc<str>, Arc<str>>),
+}
+
+impl Fact {
+    /// The Services that lend their endpoints.
+    pub fn lenders(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.versions.iter().filter_map(|version| version.lender())
+    }
+}
+
+impl Version {
+    pub fn lender(&self) -> Option<&ServiceKey> {
+        match &self.source {
+            Source::Service(service) => Some(service),
+            Source::Pods(_) => None,
+        }
+    }
 }
 
 /// A version's weight in relation to the others: 0 to 1,000,000.
@@ -58,28 +89,46 @@ pub fn parse(key: &SplitKey, object: &TrafficSplit) -> Parsed<Fact> {
         selection,
         when_unavailable,
     } = &object.spec;
-    let mut findings = Vec::new();
-    let mut note = |field: String, detail: String| {
-        findings.push(Finding::new(key.clone(), Reason::Invalid, detail).at(field));
+    let mut faults = Faults {
+        key,
+        findings: Vec::new(),
     };
-    let named_service = |name: &str, field: &str, note: &mut dyn FnMut(String, String)| {
-        let service = is_service(name).then(|| key.0.sibling(name)).flatten();
-        if service.is_none() {
-            note(
-                field.to_owned(),
-                format!("{name:?} is not a name of a Service"),
-            );
-        }
-        service.map(ServiceKey)
-    };
-    let service = named_service(service, "spec.service", &mut note);
-    parse_ports(ports, &mut note);
+    let service = parse_service(service, || "spec.service".to_owned(), &mut faults);
+    parse_ports(ports, &mut faults);
+    let versions = parse_versions(versions, &mut faults);
+    let findings = faults.findings;
+    let fact = service.filter(|_| findings.is_empty()).map(|service| Fact {
+        uid: object.metadata.uid.as_deref().map(Into::into),
+        created: Created::of(&object.metadata),
+        generation: object.metadata.generation,
+        service,
+        ports: ports.iter().map(|port| port.as_str().into()).collect(),
+        versions,
+        selection: *selection,
+        when_unavailable: *when_unavailable,
+    });
+    Parsed { fact, findings }
+}
+
+/// What is wrong with one split.
+struct Faults<'a> {
+    key: &'a SplitKey,
+    findings: Vec<Finding>,
+}
+
+impl Faults<'_> {
+    fn note(&mut self, field: impl Into<String>, detail: impl Into<String>) {
+        let finding = Finding::new(self.key.clone(), Reason::Invalid, detail);
+        self.findings.push(finding.at(field));
+    }
+}
+
+fn parse_versions(versions: &[crds::Version], faults: &mut Faults<'_>) -> Vec<Version> {
     if versions.is_empty() || versions.len() > MAX_VERSIONS {
         let detail = format!("there are {}; 1 to {MAX_VERSIONS} can be", versions.len());
-        note("spec.versions".to_owned(), detail);
+        faults.note("spec.versions", detail);
     } else if versions.iter().all(|version| version.weight == 0) {
-        let detail = "at least one version needs a weight above 0".to_owned();
-        note("spec.versions".to_owned(), detail);
+        faults.note("spec.versions", NO_WEIGHT);
     }
     let mut seen = BTreeSet::new();
     let mut parsed = Vec::new();
@@ -87,55 +136,88 @@ pub fn parse(key: &SplitKey, object: &TrafficSplit) -> Parsed<Fact> {
         let field = format!("spec.versions[{i}]");
         let name = &version.name;
         if !is_label(name) {
-            note(
-                format!("{field}.name"),
-                format!("{name:?} is not a DNS label"),
-            );
+            let detail = format!("{name:?} is not a DNS label");
+            faults.note(format!("{field}.name"), detail);
         } else if !seen.insert(name) {
-            note(format!("{field}.name"), format!("{name:?} is there twice"));
+            faults.note(format!("{field}.name"), format!("{name:?} is there twice"));
         }
         let weight = Weight::parse(version.weight);
         if weight.is_none() {
             let detail = format!("{} is above {MAX_WEIGHT}", version.weight);
-            note(format!("{field}.weight"), detail);
+            faults.note(format!("{field}.weight"), detail);
         }
-        let service = named_service(&version.service, &format!("{field}.service"), &mut note);
-        if let (Some(weight), Some(service)) = (weight, service) {
+        let source = parse_source(version, &field, faults);
+        if let (Some(weight), Some(source)) = (weight, source) {
             parsed.push(Version {
                 name: name.as_str().into(),
-                service,
+                source,
                 weight,
             });
         }
     }
-    let fact = service.filter(|_| findings.is_empty()).map(|service| Fact {
-        uid: object.metadata.uid.as_deref().map(Into::into),
-        created: Created::of(&object.metadata),
-        generation: object.metadata.generation,
-        service,
-        ports: ports.iter().map(|port| port.as_str().into()).collect(),
-        versions: parsed,
-        selection: *selection,
-        when_unavailable: *when_unavailable,
-    });
-    Parsed { fact, findings }
+    parsed
 }
 
-fn parse_ports(ports: &[String], note: &mut impl FnMut(String, String)) {
+fn parse_source(version: &crds::Version, field: &str, faults: &mut Faults<'_>) -> Option<Source> {
+    match (&version.service, &version.pods) {
+        (Some(service), None) => {
+            let field = || format!("{field}.service");
+            parse_service(service, field, faults).map(Source::Service)
+        }
+        (None, Some(pods)) => {
+            parse_labels(&pods.match_labels, field, faults);
+            let labels = pods.match_labels.iter();
+            let labels = labels.map(|(key, value)| (key.as_str().into(), value.as_str().into()));
+            Some(Source::Pods(labels.collect()))
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            faults.note(field, ONE_SOURCE);
+            None
+        }
+    }
+}
+
+fn parse_labels(labels: &BTreeMap<String, String>, field: &str, faults: &mut Faults<'_>) {
+    let field = format!("{field}.pods.matchLabels");
+    if labels.is_empty() || labels.len() > MAX_LABELS {
+        let detail = format!("there are {}; 1 to {MAX_LABELS} can be", labels.len());
+        faults.note(field.clone(), detail);
+    }
+    if let Some(key) = labels.keys().find(|key| !is_label_key(key)) {
+        faults.note(field.clone(), format!("{key:?} is none: {LABEL_KEYS}"));
+    }
+    for (key, value) in labels.iter().filter(|(_, value)| !is_label_value(value)) {
+        let detail = format!("{value:?} is not a value of a label");
+        faults.note(format!("{field}.{key}"), detail);
+    }
+}
+
+fn parse_service(
+    name: &str,
+    field: impl FnOnce() -> String,
+    faults: &mut Faults<'_>,
+) -> Option<ServiceKey> {
+    let service = is_service(name).then(|| faults.key.0.sibling(name));
+    let service = service.flatten().map(ServiceKey);
+    if service.is_none() {
+        faults.note(field(), format!("{name:?} is not a name of a Service"));
+    }
+    service
+}
+
+fn parse_ports(ports: &[String], faults: &mut Faults<'_>) {
     if ports.len() > MAX_PORTS {
         let detail = format!("there are {}; at most {MAX_PORTS} can be", ports.len());
-        note("spec.ports".to_owned(), detail);
+        faults.note("spec.ports", detail);
     }
     let mut seen = BTreeSet::new();
     for (i, port) in ports.iter().enumerate() {
         let field = format!("spec.ports[{i}]");
         if port.is_empty() || port.chars().count() > 63 {
-            note(
-                field,
-                format!("{port:?} is neither a port's name nor a number"),
-            );
+            let detail = format!("{port:?} is neither a port's name nor a number");
+            faults.note(field, detail);
         } else if !seen.insert(port) {
-            note(field, format!("{port:?} is there twice"));
+            faults.note(field, format!("{port:?} is there twice"));
         }
     }
 }

@@ -1,12 +1,16 @@
 //! What the schema of a custom resource admits is exactly what parses.
 //!
 //! The API server is not here, so a small reader of its kind of schema stands in for it. It knows
-//! the keywords that our schemas use and refuses to guess at others.
+//! the keywords that our schemas use and the rules that are in them, and refuses to guess at others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::CustomResourceExt;
-use proptest::{collection::vec, prelude::*, sample::select};
+use proptest::{
+    collection::{btree_map, vec},
+    prelude::*,
+    sample::select,
+};
 use regex::Regex;
 use serde_json::{Map, Value, json};
 use sluice_crds::TrafficSplit;
@@ -21,10 +25,7 @@ proptest! {
     fn a_split_parses_exactly_when_its_schema_admits_it(spec in spec()) {
         let crd = serde_json::to_value(TrafficSplit::crd()).expect("a CRD is JSON");
         let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
-        let versions = spec["versions"].as_array().into_iter().flatten();
-        // The rule of the schema that is not a keyword; crds tests that it is there.
-        let some_weight = versions.filter_map(|v| v["weight"].as_i64()).any(|weight| weight > 0);
-        let admitted = admits(schema, &spec) && some_weight;
+        let admitted = admits(schema, &spec);
         let parsed = match facts::parse(json!({
             "apiVersion": "sluice.dev/v1alpha1", "kind": "TrafficSplit",
             "metadata": {"name": "a", "namespace": "b"}, "spec": spec,
@@ -37,10 +38,17 @@ proptest! {
 }
 
 fn spec() -> impl Strategy<Value = Value> {
-    let version = (name(), name(), weight())
-        .prop_map(
-            |(name, service, weight)| json!({"name": name, "service": service, "weight": weight}),
-        )
+    let version = (name(), name(), labels(), weight(), 0..16_u8)
+        .prop_map(|(name, service, labels, weight, shape)| {
+            let mut version = json!({"name": name, "weight": weight});
+            if shape != 0 && shape < 12 {
+                version["service"] = service.into();
+            }
+            if shape > 10 {
+                version["pods"] = json!({"matchLabels": labels});
+            }
+            version
+        })
         .boxed();
     let versions = prop_oneof![
         8 => vec(version.clone(), 1..4),
@@ -90,6 +98,29 @@ fn name() -> impl Strategy<Value = String> {
     ]
 }
 
+fn labels() -> impl Strategy<Value = Value> {
+    let long = |length| "a".repeat(length);
+    let key = prop_oneof![
+        16 => select(vec!["version", "a.b/c", "Sluice.dev_x", "a/b"]).prop_map(str::to_owned),
+        1 => select(vec![long(63), long(64), format!("{}/a", long(63)), format!("{}/a", long(64))]),
+        1 => select(vec!["", "/", "a/", "/a", "a/b/c", "A/b", "a./b", "é", "-a", "a.", "a\n"])
+            .prop_map(str::to_owned),
+    ];
+    let value = prop_oneof![
+        16 => select(vec!["", "v2", "2.0_RC-1"]).prop_map(str::to_owned),
+        1 => select(vec![long(63), long(64)]),
+        1 => select(vec!["-", "v2.", "a b", "é", "a\n"]).prop_map(str::to_owned),
+    ];
+    let many = (0..17).map(|i| (format!("k{i}"), String::new()));
+    let many: BTreeMap<String, String> = many.collect();
+    prop_oneof![
+        16 => btree_map(key, value, 1..3),
+        1 => Just(BTreeMap::new()),
+        1 => Just(many),
+    ]
+    .prop_map(|labels| json!(labels))
+}
+
 fn weight() -> impl Strategy<Value = Value> {
     prop_oneof![
         8 => (0..100_i64).prop_map(Value::from),
@@ -108,7 +139,12 @@ fn admits(schema: &Value, value: &Value) -> bool {
 fn holds(schema: &Map<String, Value>, keyword: &str, limit: &Value, value: &Value) -> bool {
     let count = || limit.as_u64().expect("a count") as usize;
     match keyword {
-        "description" | "default" | "format" | "x-kubernetes-validations" => true,
+        "description" | "default" | "format" => true,
+        "x-kubernetes-validations" => {
+            let rules = limit.as_array().into_iter().flatten();
+            let mut rules = rules.filter_map(|rule| rule["rule"].as_str());
+            rules.all(|rule| obeys(rule, value))
+        }
         "x-kubernetes-list-map-keys" | "items" | "properties" if value.is_null() => true,
         "type" => match limit.as_str() {
             Some("object") => value.is_object(),
@@ -135,6 +171,12 @@ fn holds(schema: &Map<String, Value>, keyword: &str, limit: &Value, value: &Valu
             .into_iter()
             .flatten()
             .all(|item| admits(limit, item)),
+        "additionalProperties" => {
+            let mut values = value.as_object().into_iter().flat_map(Map::values);
+            values.all(|value| admits(limit, value))
+        }
+        "minProperties" => value.as_object().is_some_and(|map| map.len() >= count()),
+        "maxProperties" => value.as_object().is_some_and(|map| map.len() <= count()),
         "minItems" => value.as_array().is_some_and(|items| items.len() >= count()),
         "maxItems" => value.as_array().is_some_and(|items| items.len() <= count()),
         "minLength" => value
@@ -172,5 +214,31 @@ fn holds(schema: &Map<String, Value>, keyword: &str, limit: &Value, value: &Valu
         }
         "x-kubernetes-list-map-keys" => true,
         other => panic!("keyword {other:?} is not known here"),
+    }
+}
+
+/// The rules, in another language.
+fn obeys(rule: &str, value: &Value) -> bool {
+    match rule {
+        "self.versions.exists(v, v.weight > 0)" => {
+            let versions = value["versions"].as_array().into_iter().flatten();
+            let mut weights = versions.filter_map(|version| version["weight"].as_i64());
+            weights.any(|weight| weight > 0)
+        }
+        "has(self.service) != has(self.pods)" => {
+            value.get("service").is_some() != value.get("pods").is_some()
+        }
+        "self.all(key, !format.qualifiedName().validate(key).hasValue())" => {
+            let label = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+            let name = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?";
+            let pattern = format!(r"^({label}(\.{label})*/)?{name}$");
+            let pattern = Regex::new(&pattern).expect("a pattern");
+            let mut keys = value.as_object().into_iter().flat_map(Map::keys);
+            keys.all(|key| {
+                let prefix = key.split_once('/').map_or(0, |(prefix, _)| prefix.len());
+                pattern.is_match(key) && prefix <= 253
+            })
+        }
+        other => panic!("rule {other:?} is not known here"),
     }
 }
