@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use clap::Args;
 pub use http::Uri;
 use kube::{
     Client, Config,
@@ -22,11 +23,22 @@ const KUBECONFIG: &str = "KUBECONFIG";
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 const READ_PATIENCE: Duration = Duration::from_secs(55);
 
-/// What was said about the way; with nothing said it is found.
-#[derive(Clone, Debug, Default)]
+/// What a command line says about the way; with nothing said it is found.
+#[derive(Args, Clone, Debug, Default)]
 pub struct Way {
+    /// The kubeconfig of the cluster. Without one KUBECONFIG counts, then the service account of the
+    /// pod.
+    #[arg(long, env = "SLUICE_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// Overrides the server that the kubeconfig or the pod's environment names.
+
+    /// Where the API server is, whatever the kubeconfig or the pod's environment say. Needed where
+    /// Sluice itself carries the Service `kubernetes`.
+    #[arg(
+        long,
+        env = "SLUICE_API_SERVER",
+        value_name = "URL",
+        value_parser = server,
+    )]
     pub api_server: Option<Uri>,
 }
 

@@ -1,6 +1,11 @@
-//! What Sluice's programs share that is not pure: the way to the API server, and watches of it.
-//!
-//! Objects leave this crate as facts; nobody behind it sees a whole one.
+//! What Sluice's programs share that is not pure: the way to the API server, watches of it and writes
+//! to it; logs, metrics, the admin address, and how a program is asked to end.
 
+pub mod admin;
+pub mod apply;
 pub mod client;
+pub mod metrics;
+pub mod pause;
+pub mod shutdown;
+pub mod telemetry;
 pub mod watch;

@@ -1,4 +1,4 @@
-//! Watches of the API server as changes of facts.
+//! Watches of the API server.
 //!
 //! Each kind is listed, then watched from there; a list is told whole or not at all, so a reader
 //! never sees half of one. Whatever goes wrong is told too, together with how old the view is by
@@ -7,18 +7,21 @@
 //! The loop is our own: kube-runtime's does not say when a broken watch is open again, so nobody
 //! could tell an old view from a quiet cluster.
 
+mod changes;
 mod follow;
-mod pause;
-mod read;
+pub mod read;
 
-use std::panic;
+use std::{fmt::Debug, panic};
 
-use k8s_openapi::jiff::Timestamp;
-use sluice_model::{change::Change, facts, key::Kind};
+use k8s_openapi::{jiff::Timestamp, serde::de::DeserializeOwned};
+use kube::{Api, Resource};
+use sluice_model::key::Name;
 use tokio::{
     sync::mpsc::{self, Receiver, Sender},
     task::JoinSet,
 };
+
+pub use changes::{Told, What};
 
 use crate::client::Server;
 use follow::Follow;
@@ -26,23 +29,33 @@ use follow::Follow;
 /// So much waits for a reader who is busy; then the API server waits.
 const QUEUE: usize = 1024;
 
-/// Watches of several kinds; dropping them ends them.
-pub struct Watches {
-    told: Receiver<Told>,
+/// Watches of several kinds, each message of which is an `M`; dropping them ends them.
+pub struct Watches<M = Told> {
+    server: Server,
+    sender: Sender<M>,
+    told: Receiver<M>,
     tasks: JoinSet<()>,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Asked<K> {
+    pub api: Api<K>,
+    /// Narrows it down, as `metadata.name=…` does; everything if there is none.
+    pub fields: Option<String>,
+    /// The kind is one that a CRD defines: a server that does not know it has none of them.
+    pub optional: bool,
 }
 
 /// What the watch of one kind has to say.
 #[derive(Clone, Debug)]
-pub struct Told {
-    pub kind: Kind,
-    pub what: What,
-}
-
-#[derive(Clone, Debug)]
-pub enum What {
-    /// In this order. A list comes as one: every object as `Set`, and `Relisted` at its end.
-    Changes(Vec<Change>),
+pub enum Heard<T> {
+    /// Everything that there is.
+    Listed(Vec<T>),
+    /// There is this one, new or not.
+    Set(T),
+    /// There is none of this name any more.
+    Gone(Name),
     /// What was told is no longer kept up to date.
     Trouble(Trouble),
     /// It is again.
@@ -57,20 +70,35 @@ pub struct Trouble {
     pub text: String,
 }
 
-impl Watches {
-    /// Starts a watch of every kind; of pods, only of this node's.
-    pub fn of_node(server: &Server, node: &str) -> Self {
+impl<M: Send + 'static> Watches<M> {
+    /// No watches yet; see [`Watches::add`].
+    pub fn of(server: &Server) -> Self {
         let (sender, told) = mpsc::channel(QUEUE);
-        let mut tasks = JoinSet::new();
-        for kind in Kind::ALL {
-            watch(&mut tasks, server, node, kind, sender.clone());
+        Self {
+            server: server.clone(),
+            sender,
+            told,
+            tasks: JoinSet::new(),
         }
-        Self { told, tasks }
+    }
+
+    /// Starts another watch. `read` keeps what matters of an object, `wrap` says which watch it was.
+    pub fn add<K, T>(
+        &mut self,
+        asked: Asked<K>,
+        read: fn(&K) -> Option<T>,
+        wrap: impl Fn(Heard<T>) -> M + Send + Sync + 'static,
+    ) where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let follow = Follow::new(&self.server, self.sender.clone(), Box::new(wrap));
+        self.tasks.spawn(follow.run(asked, read));
     }
 
     /// Waits until there is something, and takes all that is there by then. May be dropped while
     /// it waits without losing any.
-    pub async fn next(&mut self) -> Vec<Told> {
+    pub async fn next(&mut self) -> Vec<M> {
         let mut all = Vec::new();
         while all.is_empty() {
             tokio::select! {
@@ -89,17 +117,31 @@ impl Watches {
     }
 }
 
-fn watch(tasks: &mut JoinSet<()>, server: &Server, node: &str, kind: Kind, sender: Sender<Told>) {
-    let follow = Follow::new(server, kind, sender);
-    match kind {
-        Kind::Service => tasks.spawn(follow.run(read::all(server), None, facts::service)),
-        Kind::EndpointSlice => tasks.spawn(follow.run(read::all(server), None, facts::slice)),
-        Kind::TrafficSplit => tasks.spawn(follow.run(read::splits(server), None, read::split)),
-        Kind::Node => tasks.spawn(follow.run(read::all(server), None, facts::node)),
-        Kind::Namespace => tasks.spawn(follow.run(read::all(server), None, facts::namespace)),
-        Kind::Pod => {
-            let own = format!("spec.nodeName={node}");
-            tasks.spawn(follow.run(read::all(server), Some(own), facts::pod))
+impl<K> Asked<K> {
+    /// Every object of a kind that is always there.
+    pub fn all(api: Api<K>) -> Self {
+        Self {
+            api,
+            fields: None,
+            optional: false,
         }
-    };
+    }
+
+    /// The same of a kind that may not be served.
+    #[must_use]
+    pub fn optional(self) -> Self {
+        Self {
+            optional: true,
+            ..self
+        }
+    }
+
+    /// Only those whose fields are so.
+    #[must_use]
+    pub fn with(self, fields: impl Into<String>) -> Self {
+        Self {
+            fields: Some(fields.into()),
+            ..self
+        }
+    }
 }

@@ -3,29 +3,26 @@
 //! A watch ends by the server's hand after half a minute and goes on at the last version seen. So a
 //! connection on which nothing comes for a little longer is dead, and the next watch takes another.
 
-use std::{collections::BTreeSet, error::Error, fmt, fmt::Debug, time::Duration};
+use std::{error::Error, fmt, fmt::Debug, time::Duration};
 
 use futures_util::{StreamExt, pin_mut};
 use k8s_openapi::{jiff::Timestamp, serde::de::DeserializeOwned};
 use kube::{
-    Api, Resource,
+    Resource,
     api::{ListParams, WatchEvent, WatchParams},
 };
-use sluice_model::{
-    change::{Change, Object},
-    key::{Kind, Name, Subject},
-};
+use sluice_model::key::Name;
 use tokio::{
     sync::mpsc::Sender,
     time::{Instant, sleep, timeout},
 };
 use tracing::debug;
 
-use super::{
-    Told, Trouble, What,
+use super::{Asked, Heard, Trouble};
+use crate::{
+    client::Server,
     pause::{Pause, jittered},
 };
-use crate::client::Server;
 
 /// Objects per page of a list: so many whole ones are in memory at a time.
 const PAGE: u32 = 500;
@@ -44,10 +41,13 @@ const ABSENT: Duration = Duration::from_secs(10);
 const GONE: u16 = 410;
 const NOT_FOUND: u16 = 404;
 
-/// The watch of one kind and what is known of how it goes.
-pub(super) struct Follow {
-    kind: Kind,
-    to: Sender<Told>,
+/// Makes of what is heard what the reader wants to be told.
+pub(super) type Wrap<T, M> = Box<dyn Fn(Heard<T>) -> M + Send + Sync>;
+
+/// The watch of one kind and what is known of how it goes. What it hears it wraps for the reader.
+pub(super) struct Follow<T, M> {
+    to: Sender<M>,
+    wrap: Wrap<T, M>,
     /// Said with the trouble as long as nothing was listed.
     hint: &'static str,
     pause: Pause,
@@ -71,16 +71,16 @@ enum End {
 /// Nobody listens any more.
 struct Deaf;
 
-impl Follow {
-    pub(super) fn new(server: &Server, kind: Kind, to: Sender<Told>) -> Self {
+impl<T, M> Follow<T, M> {
+    pub(super) fn new(server: &Server, to: Sender<M>, wrap: Wrap<T, M>) -> Self {
         let hint = if server.through_service {
             "; if Sluice itself is to carry the Service of the API server, name a way past it with --api-server"
         } else {
             ""
         };
         Self {
-            kind,
             to,
+            wrap,
             hint,
             pause: Pause::default(),
             last_heard: None,
@@ -91,43 +91,34 @@ impl Follow {
     }
 
     /// Follows the kind until nobody listens.
-    pub(super) async fn run<K>(
-        mut self,
-        api: Api<K>,
-        fields: Option<String>,
-        read: fn(&K) -> Option<Object>,
-    ) where
+    pub(super) async fn run<K>(mut self, asked: Asked<K>, read: fn(&K) -> Option<T>)
+    where
         K: Resource + Clone + DeserializeOwned + Debug,
     {
         loop {
-            let Ok(version) = self.list(&api, fields.as_deref(), read).await else {
+            let Ok(version) = self.list(&asked, read).await else {
                 return;
             };
-            let Ok(()) = self.watch(&api, fields.as_deref(), version, read).await else {
+            let Ok(()) = self.watch(&asked, version, read).await else {
                 return;
             };
         }
     }
 
     /// Lists until that works; gives the version to watch from.
-    async fn list<K>(
-        &mut self,
-        api: &Api<K>,
-        fields: Option<&str>,
-        read: fn(&K) -> Option<Object>,
-    ) -> Result<String, Deaf>
+    async fn list<K>(&mut self, asked: &Asked<K>, read: fn(&K) -> Option<T>) -> Result<String, Deaf>
     where
         K: Clone + DeserializeOwned + Debug,
     {
         loop {
-            match whole_list(api, fields, read).await {
+            match whole_list(asked, read).await {
                 Ok((objects, version)) => {
                     self.absences = 0;
                     self.pause.reset();
                     self.tell_list(objects).await?;
                     return Ok(version);
                 }
-                Err(error) if self.is_absence(&error) => {
+                Err(error) if asked.lacks(&error) => {
                     self.absences += 1;
                     // What was there is believed to be gone when it is said twice.
                     if self.absences == 2 || !self.listed {
@@ -137,7 +128,7 @@ impl Follow {
                 }
                 Err(error) => {
                     self.tell_trouble(describe(&error)).await?;
-                    sleep(self.pause.next()).await;
+                    sleep(self.pause.longer()).await;
                 }
             }
         }
@@ -146,10 +137,9 @@ impl Follow {
     /// Watches from this version on; returns when only a new list helps.
     async fn watch<K>(
         &mut self,
-        api: &Api<K>,
-        fields: Option<&str>,
+        asked: &Asked<K>,
         mut version: String,
-        read: fn(&K) -> Option<Object>,
+        read: fn(&K) -> Option<T>,
     ) -> Result<(), Deaf>
     where
         K: Resource + Clone + DeserializeOwned + Debug,
@@ -157,31 +147,33 @@ impl Follow {
         loop {
             let began = Instant::now();
             let from = version.clone();
-            let end = self.watch_once(api, fields, &mut version, read).await?;
+            let end = self.watch_once(asked, &mut version, read).await?;
             if version != from || began.elapsed() > BRIEF {
                 self.pause.reset();
             }
             match end {
                 End::Closed if version != from || began.elapsed() > BRIEF => continue,
-                End::Closed => debug!(kind = %self.kind, "a watch was closed at once"),
+                End::Closed => debug!(
+                    path = asked.api.resource_url(),
+                    "a watch was closed at once"
+                ),
                 End::Broken(text) => self.tell_trouble(text).await?,
                 End::Lost(None) => return Ok(()),
                 End::Lost(Some(text)) => {
                     self.tell_trouble(text).await?;
-                    sleep(self.pause.next()).await;
+                    sleep(self.pause.longer()).await;
                     return Ok(());
                 }
             }
-            sleep(self.pause.next()).await;
+            sleep(self.pause.longer()).await;
         }
     }
 
     async fn watch_once<K>(
         &mut self,
-        api: &Api<K>,
-        fields: Option<&str>,
+        asked: &Asked<K>,
         version: &mut String,
-        read: fn(&K) -> Option<Object>,
+        read: fn(&K) -> Option<T>,
     ) -> Result<End, Deaf>
     where
         K: Resource + Clone + DeserializeOwned + Debug,
@@ -189,15 +181,15 @@ impl Follow {
         let seconds = fastrand::u32(WATCH_SECONDS);
         let silence = Duration::from_secs(seconds.into()) + GRACE;
         let params = WatchParams {
-            field_selector: fields.map(str::to_owned),
+            field_selector: asked.fields.clone(),
             timeout: Some(seconds),
             ..WatchParams::default()
         };
         let silent =
             |time: Duration| format!("the API server said nothing for {} s", time.as_secs());
-        let events = match timeout(OPEN, api.watch(&params, version)).await {
+        let events = match timeout(OPEN, asked.api.watch(&params, version)).await {
             Err(_) => return Ok(End::Broken(silent(OPEN))),
-            Ok(Err(error)) if code(&error) == Some(GONE) || self.is_absence(&error) => {
+            Ok(Err(error)) if code(&error) == Some(GONE) || asked.lacks(&error) => {
                 return Ok(End::Lost(None));
             }
             Ok(Err(error)) => return Ok(End::Broken(describe(&error))),
@@ -211,15 +203,14 @@ impl Follow {
                 Ok(None) => return Ok(End::Closed),
                 Ok(Some(event)) => event,
             };
-            let change = match event {
+            let heard = match event {
                 Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                     note(version, object.meta().resource_version.clone());
-                    read(&object).map(Change::Set)
+                    read(&object).map(Heard::Set)
                 }
                 Ok(WatchEvent::Deleted(object)) => {
                     note(version, object.meta().resource_version.clone());
-                    let kind = self.kind;
-                    Name::of(object.meta()).map(|name| Change::Gone(Subject { kind, name }))
+                    Name::of(object.meta()).map(Heard::Gone)
                 }
                 Ok(WatchEvent::Bookmark(bookmark)) => {
                     note(version, Some(bookmark.metadata.resource_version));
@@ -235,23 +226,14 @@ impl Follow {
                 Err(error) => return Ok(End::Broken(describe(&error))),
             };
             self.last_heard = Some(Timestamp::now());
-            if let Some(change) = change {
-                self.tell(What::Changes(vec![change])).await?;
+            if let Some(heard) = heard {
+                self.tell(heard).await?;
             }
         }
     }
 
-    /// Only a kind that a CRD defines can be absent. From a server that does not know Services,
-    /// nothing is to be learned about them.
-    fn is_absence(&self, error: &kube::Error) -> bool {
-        self.kind == Kind::TrafficSplit && code(error) == Some(NOT_FOUND)
-    }
-
-    async fn tell_list(&mut self, objects: Vec<Object>) -> Result<(), Deaf> {
-        let subjects: BTreeSet<_> = objects.iter().map(Object::subject).collect();
-        let mut changes: Vec<_> = objects.into_iter().map(Change::Set).collect();
-        changes.push(Change::Relisted(self.kind, subjects));
-        self.tell(What::Changes(changes)).await?;
+    async fn tell_list(&mut self, objects: Vec<T>) -> Result<(), Deaf> {
+        self.tell(Heard::Listed(objects)).await?;
         self.listed = true;
         self.tell_well().await
     }
@@ -261,38 +243,43 @@ impl Follow {
         let hint = if self.listed { "" } else { self.hint };
         let since = self.last_heard;
         let text = format!("{text}{hint}");
-        self.tell(What::Trouble(Trouble { since, text })).await
+        self.tell(Heard::Trouble(Trouble { since, text })).await
     }
 
     async fn tell_well(&mut self) -> Result<(), Deaf> {
         self.last_heard = Some(Timestamp::now());
         if std::mem::take(&mut self.troubled) {
-            self.tell(What::Well).await?;
+            self.tell(Heard::Well).await?;
         }
         Ok(())
     }
 
-    async fn tell(&self, what: What) -> Result<(), Deaf> {
-        let kind = self.kind;
-        let told = self.to.send(Told { kind, what }).await;
+    async fn tell(&self, heard: Heard<T>) -> Result<(), Deaf> {
+        let told = self.to.send((self.wrap)(heard)).await;
         told.map_err(|_| Deaf)
     }
 }
 
+impl<K> Asked<K> {
+    /// From a server that does not know Services, nothing is to be learned about them.
+    fn lacks(&self, error: &kube::Error) -> bool {
+        self.optional && code(error) == Some(NOT_FOUND)
+    }
+}
+
 /// Every object of a kind, page by page, and the version that this is a view of.
-async fn whole_list<K>(
-    api: &Api<K>,
-    fields: Option<&str>,
-    read: fn(&K) -> Option<Object>,
-) -> kube::Result<(Vec<Object>, String)>
+async fn whole_list<K, T>(
+    asked: &Asked<K>,
+    read: fn(&K) -> Option<T>,
+) -> kube::Result<(Vec<T>, String)>
 where
     K: Clone + DeserializeOwned + Debug,
 {
     let mut params = ListParams::default().limit(PAGE);
-    params.field_selector = fields.map(str::to_owned);
+    params.field_selector.clone_from(&asked.fields);
     let mut objects = Vec::new();
     loop {
-        let page = api.list(&params).await?;
+        let page = asked.api.list(&params).await?;
         objects.extend(page.items.iter().filter_map(read));
         params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
         if params.continue_token.is_none() {

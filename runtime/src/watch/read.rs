@@ -12,20 +12,22 @@ use sluice_model::{
     key::{Name, SplitKey},
 };
 
+use super::Asked;
 use crate::client::Server;
 
 /// Every object of a kind that is always there.
-pub(super) fn all<K: Resource<DynamicType = ()>>(server: &Server) -> Api<K> {
-    Api::all(server.client.clone())
+pub fn all<K: Resource<DynamicType = ()>>(server: &Server) -> Asked<K> {
+    Asked::all(Api::all(server.client.clone()))
 }
 
 /// Splits without a type: one that another version of the CRD let in must not hide the others.
-pub(super) fn splits(server: &Server) -> Api<DynamicObject> {
+pub fn splits(server: &Server) -> Asked<DynamicObject> {
     let resource = ApiResource::erase::<TrafficSplit>(&());
-    Api::all_with(server.client.clone(), &resource)
+    Asked::all(Api::all_with(server.client.clone(), &resource)).optional()
 }
 
-pub(super) fn split(object: &DynamicObject) -> Option<Object> {
+/// A split as a fact; as a finding where it does not fit the type.
+pub fn split(object: &DynamicObject) -> Option<Object> {
     let key = SplitKey(Name::of(&object.metadata)?);
     match object.clone().try_parse::<TrafficSplit>() {
         Ok(split) => facts::split(&split),

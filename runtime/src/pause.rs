@@ -7,17 +7,17 @@ const FIRST: Duration = Duration::from_millis(200);
 const LAST: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Default)]
-pub(super) struct Pause {
+pub struct Pause {
     tries: u32,
 }
 
 impl Pause {
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.tries = 0;
     }
 
     /// The next pause: between half of a step and the whole of it.
-    pub(super) fn next(&mut self) -> Duration {
+    pub fn longer(&mut self) -> Duration {
         let step = FIRST.saturating_mul(1 << self.tries.min(16)).min(LAST);
         self.tries = self.tries.saturating_add(1);
         jittered(step)
@@ -25,7 +25,7 @@ impl Pause {
 }
 
 /// Between half of this and the whole of it.
-pub(super) fn jittered(step: Duration) -> Duration {
+pub fn jittered(step: Duration) -> Duration {
     step.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
@@ -38,12 +38,12 @@ mod tests {
         let mut pause = Pause::default();
         let mut step = FIRST;
         for _ in 0..40 {
-            let next = pause.next();
+            let next = pause.longer();
             assert!(step / 2 <= next && next <= step, "{next:?} of {step:?}");
             step = (step * 2).min(LAST);
         }
         assert_eq!(step, LAST);
         pause.reset();
-        assert!(pause.next() <= FIRST);
+        assert!(pause.longer() <= FIRST);
     }
 }
