@@ -22,11 +22,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
+use self::certificates::Authority;
 use self::forwarder::Forwarder;
+use crate::daemon::Daemon;
 use crate::fabric::Fabric;
-use crate::process::Process;
 use crate::run::Run;
+use crate::tier::eventually;
 
+pub use control_plane::ControlPlane;
+pub use cut::Cut;
 pub use images::TESTBED;
 pub use kubectl::Kubectl;
 pub use node::Node;
@@ -37,6 +41,7 @@ pub use tools::Tools;
 mod addresses;
 mod certificates;
 mod control_plane;
+mod cut;
 mod dns;
 mod forwarder;
 mod images;
@@ -79,7 +84,8 @@ pub struct Cluster {
     tools: Tools,
     nodes: Vec<Node>,
     _door: Forwarder,
-    _control_plane: Vec<Process>,
+    control_plane: ControlPlane,
+    authority: Authority,
     fabric: Fabric,
 }
 
@@ -172,6 +178,37 @@ impl Cluster {
     pub fn node(&self, name: &str) -> Result<&Node> {
         let node = self.nodes.iter().find(|node| node.name() == name);
         node.with_context(|| format!("there is no node {name}"))
+    }
+
+    /// etcd, the API server, the controllers and the scheduler, to each of which things may happen.
+    pub fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
+    }
+
+    /// Waits until the API server is ready, after something has happened to it.
+    pub fn answers(&self, patience: Duration) -> Result<()> {
+        eventually(patience, "the API server is ready", || {
+            control_plane::answers(&self.fabric, &self.kubectl)
+        })
+    }
+
+    /// Fails, with the end of its log, for a program of the control plane or of a node that has ended.
+    pub fn check(&self) -> Result<()> {
+        let daemons = self.control_plane.daemons();
+        daemons.into_iter().try_for_each(Daemon::check)?;
+        self.nodes.iter().try_for_each(Node::check)
+    }
+
+    /// Drops all packets between a node, its pods too, and the API server, until the result is dropped. Nobody is
+    /// told: there is no reset and no error, as when a cable is pulled out.
+    pub fn cut(&self, node: &Node) -> Result<Cut> {
+        Cut::make(&self.fabric, node.member())
+    }
+
+    /// Starts kube-proxy on every node, beside whatever carries Services now; each ends when it is dropped.
+    pub fn start_kube_proxy(&self, mode: Mode) -> Result<Vec<Daemon>> {
+        let start = |node: &Node| node.start_kube_proxy(&self.fabric, &self.authority, mode);
+        self.nodes.iter().map(start).collect()
     }
 
     /// The network between the nodes, where the control plane is.

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, ExitStatus, Stdio};
-use std::sync::{LazyLock, mpsc};
+use std::sync::{Arc, LazyLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,14 +42,17 @@ struct Job {
     answer: mpsc::Sender<io::Result<Child>>,
 }
 
-/// A process to be started.
-#[derive(Debug)]
+/// A process to be started, once or again and again.
+#[derive(Debug, Clone)]
 pub struct Command {
     name: String,
-    inner: std::process::Command,
+    program: OsString,
+    args: Vec<OsString>,
+    variables: Vec<(OsString, OsString)>,
+    folder: Option<PathBuf>,
     log: Option<PathBuf>,
     cgroups: Vec<Cgroup>,
-    netns: Option<OwnedFd>,
+    netns: Option<Arc<OwnedFd>>,
     mounts: Mounts,
     hostname: Option<String>,
     piped: bool,
@@ -57,7 +60,7 @@ pub struct Command {
 }
 
 /// Which mounts a process sees.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub enum Mounts {
     /// The host's.
     #[default]
@@ -80,7 +83,10 @@ impl Command {
     pub fn new(name: impl Into<String>, program: impl AsRef<OsStr>) -> Self {
         Self {
             name: name.into(),
-            inner: std::process::Command::new(program),
+            program: program.as_ref().to_owned(),
+            args: Vec::new(),
+            variables: Vec::new(),
+            folder: None,
             log: None,
             cgroups: Vec::new(),
             netns: None,
@@ -97,22 +103,24 @@ impl Command {
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
-        self.inner.arg(arg);
+        self.args.push(arg.as_ref().to_owned());
         self
     }
 
     pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        self.inner.args(args);
+        self.args
+            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.inner.env(name, value);
+        let variable = (name.as_ref().to_owned(), value.as_ref().to_owned());
+        self.variables.push(variable);
         self
     }
 
     pub fn current_dir(mut self, folder: impl AsRef<Path>) -> Self {
-        self.inner.current_dir(folder);
+        self.folder = Some(folder.as_ref().to_owned());
         self
     }
 
@@ -129,7 +137,7 @@ impl Command {
     }
 
     pub fn netns(mut self, netns: &Inside) -> Result<Self> {
-        self.netns = Some(netns.as_fd().try_clone_to_owned()?);
+        self.netns = Some(Arc::new(netns.as_fd().try_clone_to_owned()?));
         Ok(self)
     }
 
@@ -156,41 +164,38 @@ impl Command {
         self
     }
 
-    pub fn spawn(mut self) -> Result<Process> {
-        let what = format!(
-            "starting {} ({})",
-            self.name,
-            self.inner.get_program().display()
-        );
-        self.connect_output()?;
+    pub fn spawn(&self) -> Result<Process> {
+        let what = format!("starting {} ({})", self.name, self.program.display());
+        let mut command = std::process::Command::new(&self.program);
+        command
+            .args(&self.args)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
+        self.connect(&mut command)?;
         let mut entrance = self.entrance().with_context(|| what.clone())?;
         // SAFETY: between fork and exec the closure only makes system calls on what it owns; it neither allocates
         // nor takes a lock.
-        unsafe {
-            self.inner
-                .pre_exec(move || entrance.enter().map_err(io::Error::from))
-        };
-        self.inner.process_group(0);
+        unsafe { command.pre_exec(move || entrance.enter().map_err(io::Error::from)) };
+        command.process_group(0);
 
         let (answer, answered) = mpsc::channel();
         SPAWNER
-            .send(Job {
-                command: self.inner,
-                answer,
-            })
+            .send(Job { command, answer })
             .map_err(|_| anyhow!("{what}: no thread to do it"))?;
         let child = answered
             .recv()
             .with_context(|| what.clone())?
             .with_context(|| what)?;
         Ok(Process {
-            name: self.name,
+            name: self.name.clone(),
             child,
-            log: self.log,
+            log: self.log.clone(),
         })
     }
 
-    fn connect_output(&mut self) -> Result<()> {
+    fn connect(&self, command: &mut std::process::Command) -> Result<()> {
         let output = || -> Result<Stdio> {
             let Some(path) = &self.log else {
                 return Ok(Stdio::null());
@@ -200,17 +205,17 @@ impl Command {
                 .with_context(|| format!("opening {}", path.display()))?
                 .into())
         };
-        self.inner.stderr(output()?);
+        command.stderr(output()?);
         if self.piped {
-            self.inner.stdin(Stdio::piped()).stdout(Stdio::piped());
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
         } else {
-            self.inner.stdin(Stdio::null()).stdout(output()?);
+            command.stdin(Stdio::null()).stdout(output()?);
         }
         Ok(())
     }
 
     /// Opens all that the child will need, so that it opens nothing itself.
-    fn entrance(&mut self) -> Result<Entrance> {
+    fn entrance(&self) -> Result<Entrance> {
         let cgroups = self
             .cgroups
             .iter()
@@ -229,9 +234,9 @@ impl Command {
         };
         Ok(Entrance {
             cgroups,
-            netns: self.netns.take(),
+            netns: self.netns.clone(),
             mounts,
-            hostname: self.hostname.take().map(OsString::from),
+            hostname: self.hostname.clone().map(OsString::from),
             outlives: self.outlives,
         })
     }
@@ -240,7 +245,7 @@ impl Command {
 /// What a child does with itself before it becomes the program.
 struct Entrance {
     cgroups: Vec<File>,
-    netns: Option<OwnedFd>,
+    netns: Option<Arc<OwnedFd>>,
     mounts: Way,
     hostname: Option<OsString>,
     outlives: bool,

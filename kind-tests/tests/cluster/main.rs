@@ -10,6 +10,7 @@ use anyhow::Result;
 use sluice_testbed::cluster::{Cluster, Mode, Proxy};
 use sluice_testbed::tier::{self, Shared, Tier, test};
 
+use befallen::a_cluster_gets_over_what_befalls_its_programs;
 use killed::a_cluster_killed_while_it_is_raised_leaves_nothing;
 use killed::what_a_killed_cluster_leaves_is_gone_after_one_sweep;
 use machine::the_host_is_left_as_it_was;
@@ -20,6 +21,7 @@ use workloads::a_service_is_found_by_its_name;
 use workloads::a_service_is_reached_from_the_other_node_over_both_families;
 use workloads::kubectl_logs_exec_and_delete_work;
 
+mod befallen;
 mod killed;
 mod machine;
 mod verbs;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
             test!(a_service_is_found_by_its_name),
             test!(kubectl_logs_exec_and_delete_work),
             test!(the_host_is_left_as_it_was),
+            test!(a_cluster_gets_over_what_befalls_its_programs),
             test!(two_clusters_side_by_side_do_not_meet),
             test!(a_cluster_in_the_background_is_used_and_removed_by_verbs),
             test!(what_a_killed_cluster_leaves_is_gone_after_one_sweep),

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use sluice_testbed::image::Image;
+use sluice_image::Image;
 use sluice_testbed::run::RunId;
 
 pub(crate) fn a_cluster_in_the_background_is_used_and_removed_by_verbs() -> Result<()> {

@@ -16,6 +16,7 @@ use rcgen::{
 use serde_json::json;
 
 /// Signs the identities of a cluster.
+#[derive(Debug)]
 pub(super) struct Authority {
     folder: PathBuf,
     issuer: CertifiedIssuer<'static, KeyPair>,

@@ -7,59 +7,76 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 use super::addresses;
 use super::certificates::{Authority, Identity, Subject};
 use super::kubectl::Kubectl;
 use super::tools::Tools;
+use crate::daemon::Daemon;
 use crate::fabric::Fabric;
-use crate::process::{Command, Process};
+use crate::process::Command;
 use crate::tier::eventually;
 
 mod api_server;
 
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How long one question to a server that may be frozen waits.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 const ETCD: &str = "http://127.0.0.1:2379";
 
+/// The running programs, to each of which things may happen on purpose. The API server ends before its store.
+#[derive(Debug)]
+pub struct ControlPlane {
+    pub controller_manager: Daemon,
+    pub scheduler: Daemon,
+    pub api_server: Daemon,
+    pub etcd: Daemon,
+}
+
 /// What starting each program takes.
-pub(super) struct ControlPlane<'a> {
+#[derive(Clone, Copy)]
+pub(super) struct Starter<'a> {
     pub(super) fabric: &'a Fabric,
     pub(super) tools: &'a Tools,
     pub(super) authority: &'a Authority,
 }
 
-impl ControlPlane<'_> {
+impl ControlPlane {
+    pub(super) fn daemons(&self) -> [&Daemon; 4] {
+        let Self {
+            controller_manager,
+            scheduler,
+            api_server,
+            etcd,
+        } = self;
+        [controller_manager, scheduler, api_server, etcd]
+    }
+}
+
+impl Starter<'_> {
     /// Starts etcd and the API server, and waits until that answers.
-    pub(super) fn start_api(&self, kubectl: &Kubectl) -> Result<Vec<Process>> {
+    pub(super) fn start_api(&self, kubectl: &Kubectl) -> Result<(Daemon, Daemon)> {
         let etcd = self.start_etcd()?;
-        let mut api = self.start_api_server()?;
-        let address = SocketAddr::new(self.fabric.own().address4().into(), addresses::API_PORT);
+        let api = self.start_api_server()?;
         eventually(PATIENCE, "the API server is ready", || {
-            if !api.is_running()? {
-                return Ok(Err(anyhow!(
-                    "the API server has ended: {}",
-                    last_lines(&api)
-                )));
+            if let Err(ended) = api.check() {
+                return Ok(Err(ended));
             }
-            // Cheaper than kubectl, which is only asked once somebody listens.
-            self.fabric
-                .netns()
-                .run(|| Ok(TcpStream::connect(address)?))?;
-            kubectl.run(["get", "--raw", "/readyz"]).map(Ok)
+            answers(self.fabric, kubectl).map(Ok)
         })??;
-        Ok(vec![etcd, api])
+        Ok((etcd, api))
     }
 
     /// Starts the controllers and the scheduler; nobody needs to wait for them.
-    pub(super) fn start_controllers(&self) -> Result<Vec<Process>> {
+    pub(super) fn start_controllers(&self) -> Result<(Daemon, Daemon)> {
         let controllers = "kube-controller-manager";
         let scheduler = "kube-scheduler";
         let controllers_config = self.kubeconfig(controllers)?;
         let scheduler_config = self.kubeconfig(scheduler)?;
         let tokens = self.authority.token_key();
         let plugins = self.fabric.run().folder().join("volume-plugins");
-        let controllers = self
+        let controllers_command = self
             .command(controllers)?
             .args(config_flags(&controllers_config))
             .args([
@@ -81,36 +98,40 @@ impl ControlPlane<'_> {
             ))
             .arg(flag("cluster-signing-key-file", &self.authority.key()))
             // It makes this folder, by default below /usr.
-            .arg(flag("flex-volume-plugin-dir", &plugins))
-            .spawn()?;
-        let scheduler = self
+            .arg(flag("flex-volume-plugin-dir", &plugins));
+        let scheduler_command = self
             .command(scheduler)?
             .args(config_flags(&scheduler_config))
-            .args(["--leader-elect=false", "--bind-address=127.0.0.1"])
-            .spawn()?;
-        Ok(vec![controllers, scheduler])
+            .args(["--leader-elect=false", "--bind-address=127.0.0.1"]);
+        Ok((
+            Daemon::start(controllers, controllers_command)?,
+            Daemon::start(scheduler, scheduler_command)?,
+        ))
     }
 
-    fn start_etcd(&self) -> Result<Process> {
+    fn start_etcd(&self) -> Result<Daemon> {
         let data = self.fabric.run().folder().join("etcd");
         fs::create_dir(&data)?;
-        self.command("etcd")?
+        let command = self
+            .command("etcd")?
             .args(["--name=etcd", "--unsafe-no-fsync", "--log-level=warn"])
             .arg(flag("data-dir", &data))
             .args([
                 format!("--listen-client-urls={ETCD}"),
                 format!("--advertise-client-urls={ETCD}"),
-            ])
-            .spawn()
+            ]);
+        Daemon::start("etcd", command)
     }
 
-    fn start_api_server(&self) -> Result<Process> {
-        self.command("kube-apiserver")?
+    fn start_api_server(&self) -> Result<Daemon> {
+        let program = "kube-apiserver";
+        let command = self
+            .command(program)?
             .arg(format!("--etcd-servers={ETCD}"))
             .args(api_server::serving(self.fabric, self.authority)?)
             .args(api_server::trusting(self.authority))
-            .args(api_server::reaching(self.authority)?)
-            .spawn()
+            .args(api_server::reaching(self.authority)?);
+        Daemon::start(program, command)
     }
 
     fn command(&self, program: &str) -> Result<Command> {
@@ -140,6 +161,17 @@ impl ControlPlane<'_> {
     }
 }
 
+/// Asks whether the API server is ready.
+pub(super) fn answers(fabric: &Fabric, kubectl: &Kubectl) -> Result<()> {
+    let address = SocketAddr::new(fabric.own().address4().into(), addresses::API_PORT);
+    // Cheaper than kubectl, which is only asked once somebody listens.
+    fabric
+        .netns()
+        .run(|| Ok(TcpStream::connect_timeout(&address, PROBE_PATIENCE)?))?;
+    let timeout = format!("--request-timeout={}s", PROBE_PATIENCE.as_secs());
+    kubectl.run(["get", "--raw", "/readyz", &timeout]).map(drop)
+}
+
 fn config_flags(kubeconfig: &Path) -> [String; 3] {
     [
         "kubeconfig",
@@ -158,10 +190,4 @@ fn identity_flags(certificate: &str, key: &str, identity: &Identity) -> [String;
 
 fn flag(name: &str, path: &Path) -> String {
     format!("--{name}={}", path.display())
-}
-
-fn last_lines(process: &Process) -> String {
-    let output = process.output().unwrap_or_default();
-    let lines: Vec<_> = output.lines().collect();
-    lines[lines.len().saturating_sub(5)..].join("\n")
 }

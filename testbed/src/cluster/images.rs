@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use sluice_image::Image;
 
 use super::tools::Tools;
-use crate::image::Image;
 
 /// Keeps the namespaces of a pod.
 pub(super) const PAUSE: &str = "sluice.test/pause:1";

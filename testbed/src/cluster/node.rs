@@ -19,6 +19,7 @@ use super::certificates::{Authority, Subject};
 use super::tools::Tools;
 use super::{Mode, Proxy};
 use crate::cgroup::Cgroup;
+use crate::daemon::Daemon;
 use crate::fabric::{Fabric, Member};
 use crate::netns::Netns;
 use crate::process::{Command, Mounts, Process};
@@ -44,7 +45,7 @@ pub struct Node {
     bpffs: PathBuf,
     /// Files for the node's programs, seen at the same path inside and outside.
     settings: PathBuf,
-    programs: Vec<Process>,
+    daemons: Vec<Daemon>,
     /// Keeps the mount namespace, and ends after the programs in it.
     root: Process,
     /// Its input: it ends when this does.
@@ -89,7 +90,7 @@ impl Node {
             cgroup,
             bpffs,
             settings,
-            programs: Vec::new(),
+            daemons: Vec::new(),
             root,
             _root_input: input,
             netns,
@@ -121,6 +122,25 @@ impl Node {
     /// The node's BPF file system, as seen from outside.
     pub fn bpffs(&self) -> &Path {
         &self.bpffs
+    }
+
+    pub fn containerd(&self) -> Result<&Daemon> {
+        self.daemon("containerd")
+    }
+
+    pub fn kubelet(&self) -> Result<&Daemon> {
+        self.daemon("kubelet")
+    }
+
+    /// Fails, with the end of its log, for a program of the node that has ended.
+    pub fn check(&self) -> Result<()> {
+        self.daemons.iter().try_for_each(Daemon::check)
+    }
+
+    fn daemon(&self, program: &str) -> Result<&Daemon> {
+        let is_it = |daemon: &&Daemon| daemon.name().split(' ').next() == Some(program);
+        let found = self.daemons.iter().find(is_it);
+        found.with_context(|| format!("{} has no {program}", self.name))
     }
 
     /// A process of the node itself: in all its namespaces and in its cgroup.
@@ -177,25 +197,26 @@ impl Node {
     fn start_containerd(&mut self) -> Result<()> {
         let file = self.settings.join("containerd.toml");
         fs::write(&file, config::containerd())?;
-        let mut containerd = self
+        let command = self
             .command("containerd", self.tools.path("containerd"))?
             .arg("--config")
-            .arg(file)
-            .spawn()?;
+            .arg(file);
+        let containerd = self.start("containerd", command)?;
         // Its socket is looked for through the root of a process that sees the node's mounts.
         let socket = PathBuf::from(format!("/proc/{}/root{CONTAINERD}", self.root.pid()));
         eventually(PATIENCE, "containerd listens", || {
-            if !containerd.is_running()? {
-                return Ok(Err(anyhow::anyhow!(
-                    "containerd has ended: {}",
-                    containerd.output()?
-                )));
+            if let Err(ended) = containerd.check() {
+                return Ok(Err(ended));
             }
             std::os::unix::net::UnixStream::connect(&socket)?;
             Ok(Ok(()))
         })??;
-        self.programs.push(containerd);
+        self.daemons.push(containerd);
         Ok(())
+    }
+
+    fn start(&self, program: &str, command: Command) -> Result<Daemon> {
+        Daemon::start(format!("{program} of {}", self.name), command)
     }
 
     /// Starts the kubelet, which then makes the node ready, and kube-proxy.
@@ -238,41 +259,45 @@ impl Node {
         let addresses = addresses::of_node(self.member)
             .map(|address| address.to_string())
             .join(",");
-        let kubelet = self
+        let command = self
             .command("kubelet", self.tools.path("kubelet"))?
             .arg(format!("--config={}", file.display()))
             .arg(format!("--kubeconfig={}", kubeconfig.display()))
             .args([
                 format!("--hostname-override={}", self.name),
                 format!("--node-ip={addresses}"),
-            ])
-            .spawn()?;
-        self.programs.push(kubelet);
+            ]);
+        self.daemons.push(self.start("kubelet", command)?);
         if let Proxy::KubeProxy(mode) = proxy {
-            self.start_proxy(authority, &url, mode)?;
+            self.daemons
+                .push(self.start_kube_proxy(fabric, authority, mode)?);
         }
         Ok(())
     }
 
-    fn start_proxy(&mut self, authority: &Authority, url: &str, mode: Mode) -> Result<()> {
+    /// Starts a kube-proxy, which ends when the result is dropped.
+    pub(super) fn start_kube_proxy(
+        &self,
+        fabric: &Fabric,
+        authority: &Authority,
+        mode: Mode,
+    ) -> Result<Daemon> {
         let user = Subject {
             user: "system:kube-proxy",
             group: None,
         };
         let client = authority.client(&format!("kube-proxy-{}", self.name), user)?;
         let kubeconfig = self.settings.join("kube-proxy.kubeconfig");
-        authority.kubeconfig(&kubeconfig, &client, url)?;
+        authority.kubeconfig(&kubeconfig, &client, &addresses::api_url(fabric))?;
         let file = self.settings.join("kube-proxy.yaml");
         fs::write(
             &file,
             config::kube_proxy(&kubeconfig, &self.name, mode).to_string(),
         )?;
-        let proxy = self
+        let command = self
             .command("kube-proxy", self.tools.path("kube-proxy"))?
-            .arg(format!("--config={}", file.display()))
-            .spawn()?;
-        self.programs.push(proxy);
-        Ok(())
+            .arg(format!("--config={}", file.display()));
+        self.start("kube-proxy", command)
     }
 }
 

@@ -11,13 +11,14 @@ use anyhow::{Context as _, Result, anyhow};
 use serde_json::json;
 
 use super::certificates::{Authority, Subject};
-use super::control_plane::ControlPlane;
+use super::control_plane::{ControlPlane, Starter};
 use super::forwarder::Forwarder;
 use super::kubectl::Kubectl;
 use super::node::Node;
 use super::tools::Tools;
 use super::{Builder, Cluster, addresses, dns, images};
 use crate::fabric::Fabric;
+use crate::tier::eventually;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -32,18 +33,24 @@ pub(super) fn raise(builder: &Builder) -> Result<Cluster> {
     let api = SocketAddr::new(fabric.own().address4().into(), addresses::API_PORT);
     let door = Forwarder::open(fabric.netns(), api)?;
     let kubectl = admin(&fabric, &tools, &authority, &door)?;
-    let control_plane = ControlPlane {
+    let starter = Starter {
         fabric: &fabric,
         tools: &tools,
         authority: &authority,
     };
 
-    let (processes, mut nodes) = thread::scope(|scope| {
+    let (control_plane, mut nodes) = thread::scope(|scope| {
         let nodes = scope.spawn(|| make_nodes(&fabric, &tools, builder, clock));
-        let mut processes = control_plane.start_api(&kubectl)?;
+        let (etcd, api_server) = starter.start_api(&kubectl)?;
         clock.tell("etcd and the API server are ready");
-        processes.extend(control_plane.start_controllers()?);
-        anyhow::Ok((processes, joined(nodes)?))
+        let (controller_manager, scheduler) = starter.start_controllers()?;
+        let control_plane = ControlPlane {
+            controller_manager,
+            scheduler,
+            api_server,
+            etcd,
+        };
+        anyhow::Ok((control_plane, joined(nodes)?))
     })?;
     // kube-proxy looks for its node's ranges as soon as it starts.
     let objects: Vec<_> = nodes.iter().map(Node::object).collect();
@@ -58,15 +65,27 @@ pub(super) fn raise(builder: &Builder) -> Result<Cluster> {
         tools,
         nodes,
         _door: door,
-        _control_plane: processes,
+        control_plane,
+        authority,
         fabric,
     };
-    let timeout = format!("--timeout={}s", PATIENCE.as_secs());
-    cluster.kubectl(["wait", "nodes", "--all", "--for=condition=Ready", &timeout])?;
+    await_nodes(&cluster)?;
     clock.tell("the nodes are ready");
     cluster.rolled_out("kube-system", "deployment/coredns", PATIENCE)?;
     clock.tell("the name server answers");
     Ok(cluster)
+}
+
+/// Waits for the nodes, and no longer than the programs that shall make them ready live.
+fn await_nodes(cluster: &Cluster) -> Result<()> {
+    let wait = ["wait", "nodes", "--all", "--for=condition=Ready"];
+    eventually(PATIENCE, "the nodes are ready", || {
+        if let Err(ended) = cluster.check() {
+            return Ok(Err(ended));
+        }
+        cluster.kubectl([&wait[..], &["--timeout=2s"]].concat())?;
+        Ok(Ok(()))
+    })?
 }
 
 /// A kubectl that may do everything.

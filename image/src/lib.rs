@@ -1,8 +1,10 @@
 //! Container images as OCI archives, made without a registry, a daemon or a container.
 //!
 //! The same files give the same bytes: no times, owners or orders of the machine are kept. An image holds programs and
-//! what they need to run; a program that is linked dynamically brings its loader and libraries along.
+//! what they need to run; a program that is linked dynamically brings its loader and libraries along. There is no
+//! shell, no package and no account in it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -29,6 +31,8 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub struct Image {
     name: String,
     entrypoint: Vec<String>,
+    user: Option<u32>,
+    labels: BTreeMap<String, String>,
     files: Vec<Entry>,
 }
 
@@ -57,6 +61,8 @@ impl Image {
         Self {
             name: name.into(),
             entrypoint: Vec::new(),
+            user: None,
+            labels: BTreeMap::new(),
             files: Vec::new(),
         }
     }
@@ -86,6 +92,18 @@ impl Image {
         self
     }
 
+    /// As whom a container runs that names nobody; without this as root.
+    pub fn user(mut self, id: u32) -> Self {
+        self.user = Some(id);
+        self
+    }
+
+    /// Says something about the image, such as `org.opencontainers.image.version`.
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
     /// Writes the image as an OCI archive, which `ctr images import` takes.
     pub fn write(&self, archive: &Path) -> Result<()> {
         self.write_to(archive)
@@ -112,7 +130,12 @@ impl Image {
         let config = json!({
             "architecture": architecture(),
             "os": "linux",
-            "config": { "Entrypoint": self.entrypoint, "WorkingDir": "/" },
+            "config": {
+                "Entrypoint": self.entrypoint,
+                "WorkingDir": "/",
+                "User": self.user.map(|id| format!("{id}:{id}")).unwrap_or_default(),
+                "Labels": self.labels,
+            },
             "rootfs": { "type": "layers", "diff_ids": [layer.digest] },
         });
         let config = config.to_string();
@@ -270,14 +293,10 @@ mod tests {
     use super::*;
 
     fn written(image: &Image) -> (Vec<u8>, BTreeMap<String, Vec<u8>>) {
-        let folder = std::env::temp_dir().join(format!(
-            "sluice-image-{}-{}",
-            std::process::id(),
-            fastrand::u64(..)
-        ));
-        image.write(&folder).unwrap();
-        let bytes = fs::read(&folder).unwrap();
-        fs::remove_file(&folder).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let archive = folder.path().join("image.tar");
+        image.write(&archive).unwrap();
+        let bytes = fs::read(&archive).unwrap();
         let entries = contents(&bytes);
         (bytes, entries)
     }
@@ -315,7 +334,9 @@ mod tests {
     fn digests_lead_from_the_index_to_every_file() {
         let image = Image::named("a/b:1")
             .text("/etc/deep/file", "content")
-            .entrypoint(["/p", "serve"]);
+            .entrypoint(["/p", "serve"])
+            .user(65532)
+            .label("what", "it is");
         let (_, entries) = written(&image);
         let index: Value = serde_json::from_slice(&entries["index.json"]).unwrap();
         assert_eq!(
@@ -326,6 +347,8 @@ mod tests {
             serde_json::from_slice(blob(&entries, &index["manifests"][0])).unwrap();
         let config: Value = serde_json::from_slice(blob(&entries, &manifest["config"])).unwrap();
         assert_eq!(config["config"]["Entrypoint"], json!(["/p", "serve"]));
+        assert_eq!(config["config"]["User"], "65532:65532");
+        assert_eq!(config["config"]["Labels"]["what"], "it is");
         assert_eq!(
             config["rootfs"]["diff_ids"][0],
             manifest["layers"][0]["digest"]
