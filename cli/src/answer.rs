@@ -1,5 +1,7 @@
-//! What a text needs of an agent's answers. Fields that are not shown are not read, so an agent of a
+//! What a text needs of an answer. Fields that are not shown are not read, so an agent or an API of a
 //! later version can say more.
 
 pub mod explanation;
+pub mod report;
+pub mod split;
 pub mod status;

@@ -1,45 +1,85 @@
 //! The command line. An option is here only if it acts.
 
-use std::{net::SocketAddr, process};
+use std::{net::SocketAddr, path::PathBuf, process};
 
-use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{Args as Group, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
+    cluster::Named,
     output::Output,
-    verbs::{explain, get},
+    verbs::{explain, get, status},
 };
 
-/// Shows where connects go and why, as a node's agent knows it and as its kernel holds it.
+/// Shows how connections are split, where a connect goes and why, and how the nodes do.
 ///
-/// Put it on PATH and it is `kubectl sluice` too.
+/// It asks the cluster of the kubeconfig, as kubectl does; or one agent, named with --admin. Where
+/// there is no kubeconfig it asks the agent of this machine. Put it on PATH and it is
+/// `kubectl sluice` too.
 #[derive(Debug, Parser)]
 #[command(
     name = "kubectl-sluice",
     version,
     arg_required_else_help = true,
     after_help = "Examples:\n  \
-        kubectl-sluice status                                  is this node well?\n  \
-        kubectl-sluice get                                     every split, and the share of each version\n  \
-        kubectl-sluice get shop/checkout                       one of them, with its conditions\n  \
-        kubectl-sluice explain host 10.96.0.10:80              where a connect of this host goes, and why\n  \
-        kubectl-sluice -n shop explain cart 10.96.0.10         for the pod shop/cart, every port\n  \
-        kubectl-sluice --admin 192.0.2.7:9876 get -o json      another node's agent, for a program\n\n\
-        Exit code: 0 if all is well; 1 if the node is not ready, if `explain` found the kernel's maps to\n\
+        kubectl-sluice get -A                                  every split, and the share of each version\n  \
+        kubectl-sluice get shop/checkout -o wide               one of them, its conditions, and each node\n  \
+        kubectl-sluice explain shop/cart 10.96.0.10:80         where a connect of this pod goes, and why\n  \
+        kubectl-sluice -n shop explain cart 10.96.0.10         every port of the address\n  \
+        kubectl-sluice status                                  are the nodes well?\n  \
+        kubectl-sluice status --node node-1                    one of them in detail\n  \
+        kubectl-sluice --admin 127.0.0.1:9876 status           an agent in no cluster\n\n\
+        Exit code: 0 if all is well; 1 if a node is not ready, if `explain` found the kernel's maps to\n\
         differ from what is wanted, or if there was no answer; 2 for a wrong command line."
 )]
 pub struct Args {
-    /// The admin address of the agent to ask.
+    #[command(flatten)]
+    pub way: Whom,
+
+    #[command(flatten)]
+    pub scope: Scope,
+
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Whom to ask.
+#[derive(Clone, Debug, Group)]
+pub struct Whom {
+    /// The admin address of one agent, to ask it and no cluster.
     #[arg(
         long,
         env = "SLUICE_ADMIN",
         value_name = "ADDRESS:PORT",
-        default_value = "127.0.0.1:9876",
+        conflicts_with_all = ["kubeconfig", "context"],
         global = true
     )]
-    pub admin: SocketAddr,
+    pub admin: Option<SocketAddr>,
 
-    /// The namespace of names that are given without one [default: `default`]; `get` without a name
-    /// and `status` look at all namespaces if it is not given.
+    /// The kubeconfig of the cluster to ask [default: what KUBECONFIG names, else ~/.kube/config].
+    #[arg(long, value_name = "FILE", global = true)]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The context of the kubeconfig [default: its current one].
+    #[arg(long, value_name = "NAME", global = true)]
+    pub context: Option<String>,
+
+    /// The namespace of the agents' pods.
+    #[arg(
+        long,
+        env = "SLUICE_AGENT_NAMESPACE",
+        value_name = "NAMESPACE",
+        default_value = "sluice-system",
+        global = true
+    )]
+    pub agent_namespace: String,
+}
+
+/// Which objects, and in which form.
+#[derive(Clone, Debug, Group)]
+pub struct Scope {
+    /// The namespace of names that are given without one [default: the context's, else `default`].
+    /// `get` without a name looks at this namespace only; an agent outside of clusters is asked for
+    /// all of them if none is given.
     #[arg(
         short,
         long,
@@ -48,6 +88,10 @@ pub struct Args {
         global = true
     )]
     pub namespace: Option<String>,
+
+    /// Look at all namespaces.
+    #[arg(short = 'A', long, global = true)]
+    pub all_namespaces: bool,
 
     /// The form of the answer.
     #[arg(
@@ -59,23 +103,23 @@ pub struct Args {
         global = true
     )]
     pub output: Output,
-
-    #[command(subcommand)]
-    pub verb: Verb,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Explain(explain::Question),
     Get(get::Question),
-    /// Is the node well: its self-test, files that could not be read, objects with problems, room in
-    /// the maps.
-    ///
-    /// Exits with 1 if the node is not ready.
-    #[command(after_help = "Examples:\n  \
-            kubectl-sluice status\n  \
-            kubectl-sluice status -n shop     only objects of this namespace")]
-    Status,
+    Status(status::Question),
+}
+
+impl Whom {
+    pub fn named(self) -> Named {
+        Named {
+            kubeconfig: self.kubeconfig,
+            context: self.context,
+            agents: self.agent_namespace,
+        }
+    }
 }
 
 /// Ends the program: with the help that was asked for, or with what is wrong in one sentence.
@@ -126,7 +170,7 @@ mod tests {
     fn a_wrong_command_line_is_one_sentence() {
         insta::assert_snapshot!(
             [
-                complaint(&["--kubeconfig", "x", "status"]),
+                complaint(&["--kubeconfig", "x", "--admin", "127.0.0.1:1", "status"]),
                 complaint(&["stat"]),
                 complaint(&["explain"]),
                 complaint(&["explain", "host", "checkout"]),

@@ -1,16 +1,18 @@
-//! `kubectl-sluice`: what becomes of a connect, what each version of a split gets, how a node does.
+//! `kubectl-sluice`: what becomes of a connect, what each version of a split gets, how nodes do.
 //!
-//! A verb asks an agent's admin endpoint once and shows the answer: as text for people, or as the
-//! agent's own document. All that is computed is computed by the agent; this program only words it.
+//! A verb asks once and shows the answer: as text for people, or as the document that was sent. What
+//! is asked for is in the API, or an agent knows it; all that is computed was computed there, and this
+//! program only words it.
 
 pub mod agent;
 pub mod answer;
 pub mod args;
-
+pub mod cluster;
 pub mod name;
 pub mod output;
 pub mod target;
 pub mod verbs;
+pub mod way;
 
 use std::{
     error::Error,
@@ -19,11 +21,14 @@ use std::{
 };
 
 use clap::Parser;
+use tokio::runtime;
 
 use crate::{
-    agent::{Agent, AgentError},
+    agent::AgentError,
     args::{Args, Verb},
+    cluster::ClusterError,
     output::Shown,
+    way::Way,
 };
 
 /// What went wrong, in a sentence.
@@ -31,16 +36,25 @@ use crate::{
 pub enum Failure {
     #[error(transparent)]
     Agent(#[from] AgentError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     #[error("the agent at {agent} knows no TrafficSplit {name}")]
     NoSuchSplit { agent: String, name: String },
     #[error("cannot write the answer")]
-    Write(#[from] io::Error),
+    Write(#[source] io::Error),
+    #[error("cannot start")]
+    Start(#[source] io::Error),
 }
 
 /// The whole program.
 pub fn main() -> ExitCode {
     let args = Args::try_parse().unwrap_or_else(|error| args::refuse(&error));
-    match run(&args) {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let shown = match runtime {
+        Ok(runtime) => runtime.block_on(run(args)),
+        Err(error) => Err(Failure::Start(error)),
+    };
+    match shown {
         Ok(shown) if shown.is_fine => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(failure) => {
@@ -50,21 +64,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<Shown, Failure> {
-    let Args {
-        admin,
-        namespace,
-        output,
-        verb,
-    } = args;
-    let agent = Agent::at(*admin);
-    let namespace = namespace.as_deref();
-    let shown = match verb {
-        Verb::Explain(question) => verbs::explain::run(&agent, namespace, question, *output)?,
-        Verb::Get(question) => verbs::get::run(&agent, namespace, question, *output)?,
-        Verb::Status => verbs::status::run(&agent, namespace, *output)?,
+async fn run(args: Args) -> Result<Shown, Failure> {
+    let Args { way, scope, verb } = args;
+    let way = Way::find(way.admin, way.named()).await?;
+    let shown = match &verb {
+        Verb::Explain(question) => verbs::explain::run(way, &scope, question).await?,
+        Verb::Get(question) => verbs::get::run(&way, &scope, question).await?,
+        Verb::Status(question) => verbs::status::run(way, &scope, question).await?,
     };
-    print(&shown.text)?;
+    print(&shown.text).map_err(Failure::Write)?;
     Ok(shown)
 }
 
@@ -80,11 +88,15 @@ fn print(text: &str) -> io::Result<()> {
     }
 }
 
+/// A cause that a text repeats already is not said again.
 fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text = format!("{text}: {error}");
+        let reason = error.to_string();
+        if !text.ends_with(&reason) {
+            text = format!("{text}: {reason}");
+        }
         cause = error.source();
     }
     text

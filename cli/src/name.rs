@@ -26,16 +26,15 @@ pub struct NoName;
 
 impl Name {
     /// `NAMESPACE/NAME`; its own namespace counts before the given one.
-    pub fn within(&self, namespace: Option<&str>) -> String {
-        let own = self.namespace.as_deref();
-        let namespace = own.or(namespace).unwrap_or(DEFAULT_NAMESPACE);
+    pub fn within(&self, namespace: &str) -> String {
+        let namespace = self.namespace.as_deref().unwrap_or(namespace);
         format!("{namespace}/{}", self.name)
     }
 }
 
 impl Caller {
     /// As the agent reads it. A pod called `host` is told from the host by its namespace.
-    pub fn within(&self, namespace: Option<&str>) -> String {
+    pub fn within(&self, namespace: &str) -> String {
         match self {
             Self::Host => "host".to_owned(),
             Self::Pod(name) => name.within(namespace),
@@ -89,12 +88,13 @@ mod tests {
 
     #[test]
     fn a_name_without_a_namespace_is_in_the_given_one() {
-        let caller = |text: &str, namespace| text.parse::<Caller>().unwrap().within(namespace);
-        assert_eq!(caller("cart", None), "default/cart");
-        assert_eq!(caller("cart", Some("shop")), "shop/cart");
-        assert_eq!(caller("find/cart", Some("shop")), "find/cart");
-        assert_eq!(caller("host", Some("shop")), "host");
-        assert_eq!(caller("shop/host", None), "shop/host");
+        let caller =
+            |text: &str, namespace: &str| text.parse::<Caller>().unwrap().within(namespace);
+        assert_eq!(caller("cart", DEFAULT_NAMESPACE), "default/cart");
+        assert_eq!(caller("cart", "shop"), "shop/cart");
+        assert_eq!(caller("find/cart", "shop"), "find/cart");
+        assert_eq!(caller("host", "shop"), "host");
+        assert_eq!(caller("shop/host", "find"), "shop/host");
     }
 
     #[test]

@@ -1,18 +1,20 @@
-//! The forms of an answer: tables for people, the agent's own document for programs.
+//! The forms of an answer: tables for people, the document that was sent for programs.
 
 use std::io::{self, IsTerminal};
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 
-use crate::agent::{AgentError, Answer};
+use crate::agent::Answer;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// For people.
     #[default]
     Table,
-    /// The agent's answer.
+    /// The same with more columns.
+    Wide,
+    /// The document that was sent.
     Json,
     /// The same as YAML.
     Yaml,
@@ -64,14 +66,14 @@ impl Look {
 }
 
 /// The answer in its form. Only people's needs to be understood.
-pub fn form(
+pub fn form<E>(
     output: Output,
     answer: &Answer,
-    in_words: impl FnOnce(Look) -> Result<String, AgentError>,
-) -> Result<String, AgentError> {
+    in_words: impl FnOnce(Look) -> Result<String, E>,
+) -> Result<String, E> {
     let Answer(document) = answer;
     match output {
-        Output::Table => in_words(Look::of_stdout()),
+        Output::Table | Output::Wide => in_words(Look::of_stdout()),
         Output::Json => Ok(format!("{document:#}\n")),
         // What JSON can say, YAML can.
         Output::Yaml => {

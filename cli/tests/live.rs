@@ -73,6 +73,23 @@ spec:
   - {name: only, service: search-v1, weight: 1}
 ";
 
+/// The one that shows only where there are agents' pods: in `kind-tests`.
+const IN_A_CLUSTER: &str = "agent_namespace";
+
+const KUBECONFIG: &str = "
+apiVersion: v1
+kind: Config
+current-context: first
+contexts:
+- {name: first, context: {cluster: first, user: nobody}}
+- {name: other, context: {cluster: other, user: nobody}}
+clusters:
+- {name: first, cluster: {server: 'http://127.0.0.1:9101'}}
+- {name: other, cluster: {server: 'http://127.0.0.1:9102'}}
+users:
+- {name: nobody, user: {}}
+";
+
 fn main() -> ExitCode {
     if env::args().nth(1).as_deref() == Some(AGENT) {
         let args: args::Args = clap::Parser::parse_from(env::args().skip(1));
@@ -94,7 +111,7 @@ fn main() -> ExitCode {
             test!(every_option_and_argument_of_the_help_acts),
             test!(what_a_real_agent_says_is_understood),
             test!(a_difference_between_wanted_and_live_maps_is_a_failure),
-            test!(an_agent_that_is_not_there_is_a_sentence),
+            test!(what_cannot_be_asked_is_a_sentence),
             test!(the_example_of_the_documentation_is_what_happens),
         ],
     )
@@ -104,7 +121,7 @@ fn main() -> ExitCode {
 struct Bed {
     _agent: Process,
     node: Node,
-    _fabric: Fabric,
+    fabric: Fabric,
 }
 
 impl Bed {
@@ -133,7 +150,7 @@ impl Bed {
         let bed = Self {
             _agent: agent,
             node,
-            _fabric: fabric,
+            fabric,
         };
         eventually(PATIENCE, "a ready agent", || {
             bed.good("--admin 127.0.0.1:9000 status").map(drop)
@@ -148,12 +165,23 @@ impl Bed {
 
     fn run_with(&self, args: &str, variables: &[(&str, &str)]) -> Result<Output> {
         let mut program = Command::new(PROGRAM);
+        // The kubeconfig of whoever runs the tests is not part of them.
         program
             .args(args.split_whitespace())
+            .env_clear()
             .envs(variables.iter().copied());
         self.node
             .netns()
             .run(move || program.output().context("running kubectl-sluice"))
+    }
+
+    /// What it says when it cannot do what it is told. `CONFIG` stands for a kubeconfig.
+    fn complaint(&self, args: &str) -> Result<String> {
+        let kubeconfig = self.fabric.run().folder().join("kubeconfig");
+        fs::write(&kubeconfig, KUBECONFIG)?;
+        let output = self.run(&args.replace("CONFIG", &kubeconfig.display().to_string()))?;
+        ensure!(output.status.code() == Some(1), "{args}: {output:?}");
+        Ok(String::from_utf8(output.stderr)?)
     }
 
     /// What it prints when all is well.
@@ -181,13 +209,21 @@ fn every_option_and_argument_of_the_help_acts() -> Result<()> {
     let global = command
         .get_arguments()
         .map(|argument| argument.get_id().to_string());
-    for argument in of_verbs.chain(global) {
+    let here = |argument: &String| argument != IN_A_CLUSTER;
+    for argument in of_verbs.chain(global).filter(here) {
         let acts = match argument.as_str() {
             "admin" => {
                 let variables = [("SLUICE_ADMIN", "127.0.0.1:9000")];
                 !bed.run("status")?.status.success()
                     && bed.run_with("status", &variables)?.status.success()
             }
+            // Two contexts, and nothing listens where they lead: what is said names the address.
+            "kubeconfig" => bed
+                .complaint("--kubeconfig CONFIG get")?
+                .contains("127.0.0.1:9101"),
+            "context" => bed
+                .complaint("--kubeconfig CONFIG --context other get")?
+                .contains("127.0.0.1:9102"),
             "namespace" => {
                 at("get -n find")?.lines().count() == 2
                     && at("get -n shop checkout")? == at("get shop/checkout")?
@@ -196,10 +232,23 @@ fn every_option_and_argument_of_the_help_acts() -> Result<()> {
                     && !at("status -n shop")?.contains("TrafficSplit find/search")
                     && !at("status -n shop -o json")?.contains("find/search")
             }
+            "all_namespaces" => {
+                let variables = [("SLUICE_NAMESPACE", "find")];
+                let of_one = bed.run_with("--admin 127.0.0.1:9000 get", &variables)?;
+                let of_all = bed.run_with("--admin 127.0.0.1:9000 get -A", &variables)?;
+                of_one.stdout != of_all.stdout && of_all.stdout == at("get")?.into_bytes()
+            }
+            "explain node" => bed
+                .complaint("--admin 127.0.0.1:9000 explain --node node-1 host 10.96.0.10")?
+                .contains("leave --node out"),
+            "status node" => bed
+                .complaint("--admin 127.0.0.1:9000 status --node node-1")?
+                .contains("leave --node out"),
             "output" => {
                 at("get -o json")?.starts_with('[')
                     && at("get -o yaml")?.starts_with("- ")
                     && at("get -o table")? == at("get")?
+                    && at("get -o wide")? == at("get")?
             }
             "explain caller" => {
                 at("explain host 10.96.0.10")?.starts_with("host -> ")
@@ -310,15 +359,31 @@ fn the_example_of_the_documentation_is_what_happens() -> Result<()> {
     Ok(())
 }
 
-fn an_agent_that_is_not_there_is_a_sentence() -> Result<()> {
+fn what_cannot_be_asked_is_a_sentence() -> Result<()> {
     let bed = Bed::start()?;
-    let output = bed.run("--admin 127.0.0.1:9001 get")?;
-    let complaint = String::from_utf8(output.stderr)?;
-    ensure!(output.status.code() == Some(1) && output.stdout.is_empty());
-    ensure!(complaint.lines().count() == 1, "{complaint}");
-    ensure!(
-        complaint.contains("no agent answers at 127.0.0.1:9001"),
-        "{complaint}"
-    );
+    for (args, expected) in [
+        (
+            "--admin 127.0.0.1:9001 get",
+            "no agent answers at 127.0.0.1:9001",
+        ),
+        ("get", "no cluster is known: name one with --kubeconfig"),
+        (
+            "--kubeconfig /nowhere get",
+            "cannot use the kubeconfig /nowhere: ",
+        ),
+        ("--kubeconfig CONFIG --context none get", "none"),
+        (
+            "--kubeconfig CONFIG get",
+            "no API server answers at http://127.0.0.1:9101/ (Connection refused",
+        ),
+        (
+            "--kubeconfig CONFIG explain host 10.96.0.10",
+            "name the node with --node",
+        ),
+    ] {
+        let complaint = bed.complaint(args)?;
+        ensure!(complaint.lines().count() == 1, "{args}: {complaint}");
+        ensure!(complaint.contains(expected), "{args}: {complaint}");
+    }
     Ok(())
 }

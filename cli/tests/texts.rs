@@ -8,10 +8,16 @@ use serde_json::json;
 use sluice_cli::{
     answer::{
         explanation::Answers,
-        status::{Split, Status},
+        report::{List, Report},
+        split::Split,
+        status::Status,
     },
     output::Look,
-    verbs::{explain, get, status},
+    verbs::{
+        explain,
+        get::{self, Detail},
+        status,
+    },
 };
 use sluice_crds::conditions::Reason;
 
@@ -76,24 +82,24 @@ fn a_difference_comes_first() {
 #[test]
 fn splits_have_a_row_per_version() {
     let Splits { splits } = recorded!("status-troubled");
-    assert_snapshot!(get::all(&splits, None, Look::Plain));
+    assert_snapshot!(get::all(&splits, None, Look::Plain, Detail::Short));
 }
 
 #[test]
 fn a_terminal_gets_lines() {
     let Splits { splits } = recorded!("status-troubled");
-    assert_snapshot!(get::all(&splits, None, Look::Terminal));
+    assert_snapshot!(get::all(&splits, None, Look::Terminal, Detail::Short));
 }
 
 #[test]
 fn no_split_is_said_so() {
     assert_eq!(
-        get::all(&[], None, Look::Plain),
+        get::all(&[], None, Look::Plain, Detail::Short),
         "There is no TrafficSplit.\n"
     );
     assert_eq!(
-        get::all(&[], Some("shop"), Look::Plain),
-        "There is no TrafficSplit in namespace shop.\n"
+        get::all(&[], Some("shop"), Look::Plain, Detail::Short),
+        "There is no TrafficSplit in namespace shop (-A looks at all of them).\n"
     );
 }
 
@@ -110,13 +116,13 @@ fn one_split_shows_its_conditions() {
 #[test]
 fn a_node_that_is_well_is_short() {
     let answer: Status = recorded!("status-ready");
-    assert_snapshot!(status::text(&answer, Look::Plain));
+    assert_snapshot!(status::of_node(&answer, Look::Plain));
 }
 
 #[test]
 fn a_node_with_troubles_names_files_and_objects() {
     let answer: Status = recorded!("status-troubled");
-    assert_snapshot!(status::text(&answer, Look::Plain));
+    assert_snapshot!(status::of_node(&answer, Look::Plain));
 }
 
 #[test]
@@ -125,7 +131,7 @@ fn a_node_that_is_not_ready_says_why() {
     answer.ready = false;
     answer.not_ready_because = Some("the self-test has not run yet".to_owned());
     answer.lagging = vec!["shop/checkout".to_owned()];
-    assert_snapshot!(status::text(&answer, Look::Plain));
+    assert_snapshot!(status::of_node(&answer, Look::Plain));
 }
 
 #[test]
@@ -136,7 +142,44 @@ fn a_watch_that_is_behind_is_named_with_its_time() {
         {"watch": "TrafficSplit", "text": "forbidden"},
     ]}))
     .expect("an input is read");
-    assert_snapshot!(status::text(&answer, Look::Plain));
+    assert_snapshot!(status::of_node(&answer, Look::Plain));
+}
+
+#[test]
+fn splits_of_the_api_say_how_many_nodes_have_them() {
+    let List { items }: List<Split> = recorded!("api-splits");
+    let forms = [Detail::Short, Detail::Wide];
+    let texts = forms.map(|detail| get::all(&items, None, Look::Plain, detail));
+    assert_snapshot!(texts.join("---\n"));
+}
+
+#[test]
+fn a_split_of_the_api_says_which_generation_was_observed_and_what_each_node_has() {
+    let List { items }: List<Split> = recorded!("api-splits");
+    let reports: List<Report> = recorded!("api-reports");
+    let texts: Vec<_> = items
+        .iter()
+        .map(|split| {
+            let nodes = get::nodes(split, &reports.items, Look::Plain);
+            format!("{}{nodes}", get::one(split, Look::Plain))
+        })
+        .collect();
+    assert_snapshot!(texts.join("---\n"));
+}
+
+#[test]
+fn a_report_is_believed_only_where_a_ready_pod_stands_behind_it() {
+    let reports: List<Report> = recorded!("api-reports");
+    let pods = [("node-1", true), ("node-2", false), ("node-4", true)];
+    let pods = pods.map(|(node, ready)| (node.to_owned(), ready));
+    let nodes = status::join(&reports.items, &pods);
+    let well: Vec<_> = nodes.iter().map(status::Node::is_well).collect();
+    assert_eq!(well, [true, false, false, false]);
+    assert_snapshot!(status::of_nodes(&nodes, Look::Plain));
+    assert_eq!(
+        status::of_nodes(&[], Look::Plain),
+        "No node has an agent, and none has reported.\n"
+    );
 }
 
 /// The enum itself says which reasons there are, when it is given one that is none.

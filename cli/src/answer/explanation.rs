@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::status::Version;
+use super::split::Version;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,4 +1,4 @@
-//! The answer of `/debug/status`.
+//! The answer of `/debug/status`, splits apart.
 
 use std::path::PathBuf;
 
@@ -91,40 +91,4 @@ pub struct MapUse {
     pub map: String,
     pub used: u64,
     pub capacity: u64,
-}
-
-/// One TrafficSplit and what would be its status.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Split {
-    pub name: String,
-    /// Absent when the split does not parse.
-    pub service: Option<String>,
-    pub status: SplitStatus,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub struct SplitStatus {
-    pub versions: Vec<Version>,
-    pub conditions: Vec<Condition>,
-}
-
-/// What a version was asked to get and what it gets.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Version {
-    pub name: String,
-    pub weight: u32,
-    pub effective: u32,
-    pub share: String,
-    pub ready: u32,
-    pub reason: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub struct Condition {
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub status: bool,
-    pub reason: String,
-    #[serde(default)]
-    pub message: String,
 }

@@ -5,11 +5,13 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::{
-    agent::{self, Agent, AgentError},
+    Failure, agent,
     answer::explanation::{Answer, Answers, Rule, Verdict},
+    args::Scope,
     name::Caller,
-    output::{self, Look, Output, Shown},
+    output::{self, Look, Shown},
     target::Target,
+    way::Way,
 };
 
 /// A cell names this many backends; the documents for programs name all.
@@ -23,11 +25,12 @@ const AFTER_A_DIFFERENCE: &str = "  \
 
 /// Say which rule decides for a connect, the share of each version, and the backends.
 ///
-/// The answer is computed from what is wanted, and held against the maps that the kernel reads at
-/// this moment. A difference is shown first, and makes the exit code 1.
+/// The agent of the caller's node is asked. Its answer is computed from what is wanted, and held
+/// against the maps that the kernel reads at this moment. A difference is shown first, and makes the
+/// exit code 1.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
-        kubectl-sluice explain host 10.96.0.10:80\n  \
+        kubectl-sluice explain --node node-1 host 10.96.0.10:80\n  \
         kubectl-sluice explain shop/cart [fd00:96::a]:80\n  \
         kubectl-sluice -n shop explain cart fd00:96::a")]
 pub struct Question {
@@ -39,23 +42,28 @@ pub struct Question {
     /// every port of the address.
     #[arg(value_name = "ADDRESS[:PORT]")]
     pub target: Target,
+
+    /// The node whose agent is asked [default: the pod's].
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<String>,
 }
 
-pub fn run(
-    agent: &Agent,
-    namespace: Option<&str>,
-    question: &Question,
-    output: Output,
-) -> Result<Shown, AgentError> {
-    let Question { caller, target } = question;
-    let (caller, ip) = (caller.within(namespace), target.ip.to_string());
+pub async fn run(way: Way, scope: &Scope, question: &Question) -> Result<Shown, Failure> {
+    let Question {
+        caller,
+        target,
+        node,
+    } = question;
+    let namespace = way.namespace(scope.namespace.as_deref()).to_owned();
+    let agent = way.agent_of(caller, node.as_deref(), &namespace).await?;
+    let (caller, ip) = (caller.within(&namespace), target.ip.to_string());
     let port = target.port.map(|port| port.to_string());
     let mut query = vec![("caller", caller.as_str()), ("ip", ip.as_str())];
     query.extend(port.as_deref().map(|port| ("port", port)));
-    let answer = agent.ask("/explain", &query)?;
-    let text = output::form(output, &answer, |look| {
+    let answer = agent.ask("/explain", &query).await?;
+    let text = output::form(scope.output, &answer, |look| {
         let answers = agent.read(&answer)?;
-        Ok(text(&answers, *target, look))
+        Ok::<_, Failure>(text(&answers, *target, look))
     })?;
     Ok(Shown {
         text,
