@@ -87,6 +87,8 @@ pub enum ClusterError {
         kind: &'static str,
         source: serde_json::Error,
     },
+    #[error("the API server at {url} says: {text}")]
+    Refused { url: Uri, text: String },
     #[error("the API server at {url} gave no answer to be used")]
     Other { url: Uri, source: Box<kube::Error> },
 }
@@ -128,8 +130,6 @@ impl Cluster {
         })?;
         config.connect_timeout = Some(CONNECT_PATIENCE);
         config.read_timeout = Some(READ_PATIENCE);
-        // Who waits in front of a terminal is told at once.
-        config.default_retry = false;
         let url = config.cluster_url.clone();
         let namespace = config.default_namespace.clone();
         let client = Client::try_from(config).map_err(|source| ClusterError::Client {
@@ -192,7 +192,7 @@ impl Cluster {
                         name: name.to_owned(),
                     },
                     404 => ClusterError::NotInstalled { url, kind },
-                    _ => self.other(kube::Error::Api(status)),
+                    _ => ClusterError::Refused { url, text },
                 }
             }
             kube::Error::Service(error) => self.unreachable(&*error),

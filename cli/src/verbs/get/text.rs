@@ -109,6 +109,9 @@ pub fn one(split: &Split, look: Look) -> String {
 
 /// What each node's report says of the split.
 pub fn nodes(split: &Split, reports: &[Report], look: Look) -> String {
+    if reports.is_empty() {
+        return "\n  No node has reported.\n".to_owned();
+    }
     let mut table = look.table(&[
         "NODE",
         "PROGRAMMED",
