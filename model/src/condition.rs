@@ -15,6 +15,10 @@ use crate::{
     table::{self, Share, Shares},
 };
 
+/// Said of a split that acts on nothing.
+const IDLE: &str = "it decides on no port";
+
+/// What would be written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SplitStatus {
@@ -33,18 +37,21 @@ pub struct Condition {
     pub message: String,
 }
 
-/// A split that does not parse.
+/// What the objects alone say of a split, from wherever they are looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    pub observed_generation: Option<i64>,
+    pub versions: Vec<VersionStatus>,
+    pub accepted: Condition,
+    /// `None` when the split does not parse, so that nobody knows what it names.
+    pub resolved: Option<Condition>,
+    /// Why no node can program the split.
+    pub hindered: Option<(Reason, String)>,
+}
+
+/// What one node makes of a split that does not parse.
 pub(crate) fn unusable(findings: &[&Finding]) -> SplitStatus {
-    let refusal = worst(findings, |_| true);
-    SplitStatus {
-        observed_generation: None,
-        versions: Vec::new(),
-        conditions: vec![condition(
-            ConditionType::Accepted,
-            refusal,
-            Reason::Accepted,
-        )],
-    }
+    judge_unusable(findings).status(None)
 }
 
 /// What one node makes of a split: `Programmed` speaks of that node alone.
@@ -56,6 +63,31 @@ pub(crate) fn of_split(
     refused: Option<&Finding>,
     lagging: bool,
 ) -> SplitStatus {
+    let refused = refused.map(|refused| (refused.reason, refused.detail.clone()));
+    let retried = "a write failed and is retried";
+    let lagging = lagging.then(|| (Reason::NodeFailed, retried.to_owned()));
+    judge(key, fact, service, findings).status(refused.or(lagging))
+}
+
+/// Judges a split that does not parse.
+pub fn judge_unusable(findings: &[&Finding]) -> Judged {
+    let refusal = worst(findings, |_| true);
+    Judged {
+        observed_generation: None,
+        versions: Vec::new(),
+        accepted: condition(ConditionType::Accepted, refusal, Reason::Accepted),
+        resolved: None,
+        hindered: refusal.map(|refusal| (refusal.reason, IDLE.to_owned())),
+    }
+}
+
+/// Judges a split by what its Service compiles to and by what was found about the split.
+pub fn judge(
+    key: &SplitKey,
+    fact: &split::Fact,
+    service: Option<&Service>,
+    findings: &[&Finding],
+) -> Judged {
     let ports = service.map_or(&[][..], |service| &service.ports);
     let own: Vec<&Port> = ports
         .iter()
@@ -71,42 +103,50 @@ pub(crate) fn of_split(
         )
     });
     let missing = worst(findings, |reason| reason == Reason::FeatureMissing);
-    let programmed = if let Some(missing) = missing {
+    let hindered = if let Some(missing) = missing {
         Some((missing.reason, text(missing)))
-    } else if own.is_empty() {
-        let reason = accepted.or(resolved).map_or(Reason::Pending, |f| f.reason);
-        Some((reason, "it decides on no port".to_owned()))
-    } else if let Some(refused) = refused {
-        Some((refused.reason, refused.detail.clone()))
     } else {
-        lagging.then(|| {
-            (
-                Reason::NodeFailed,
-                "a write failed and is retried".to_owned(),
-            )
+        own.is_empty().then(|| {
+            let reason = accepted.or(resolved).map_or(Reason::Pending, |f| f.reason);
+            (reason, IDLE.to_owned())
         })
     };
-    SplitStatus {
+    Judged {
         observed_generation: fact.generation,
         versions: versions(fact, &own),
-        conditions: vec![
-            condition(ConditionType::Accepted, accepted, Reason::Accepted),
-            condition(ConditionType::ResolvedRefs, resolved, Reason::ResolvedRefs),
-            match programmed {
-                None => Condition {
-                    kind: ConditionType::Programmed,
-                    status: true,
-                    reason: Reason::Programmed,
-                    message: String::new(),
-                },
-                Some((reason, message)) => Condition {
-                    kind: ConditionType::Programmed,
-                    status: false,
-                    reason,
-                    message,
-                },
+        accepted: condition(ConditionType::Accepted, accepted, Reason::Accepted),
+        resolved: Some(condition(
+            ConditionType::ResolvedRefs,
+            resolved,
+            Reason::ResolvedRefs,
+        )),
+        hindered,
+    }
+}
+
+impl Judged {
+    /// The status, given what stands in the way where it shall be programmed.
+    pub fn status(self, obstacle: Option<(Reason, String)>) -> SplitStatus {
+        let programmed = match self.hindered.or(obstacle) {
+            None => Condition {
+                kind: ConditionType::Programmed,
+                status: true,
+                reason: Reason::Programmed,
+                message: String::new(),
             },
-        ],
+            Some((reason, message)) => Condition {
+                kind: ConditionType::Programmed,
+                status: false,
+                reason,
+                message,
+            },
+        };
+        let conditions = [Some(self.accepted), self.resolved, Some(programmed)];
+        SplitStatus {
+            observed_generation: self.observed_generation,
+            versions: self.versions,
+            conditions: conditions.into_iter().flatten().collect(),
+        }
     }
 }
 

@@ -25,4 +25,5 @@ pub mod lower;
 pub mod oracle;
 pub mod pass;
 pub mod plan;
+pub mod rollup;
 pub mod table;
