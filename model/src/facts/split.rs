@@ -222,7 +222,7 @@ fn parse_ports(ports: &[String], faults: &mut Faults<'_>) {
     }
 }
 
-/// Names of Services start with a letter, unlike other labels.
-fn is_service(name: &str) -> bool {
+/// Whether a Service can have this name: they start with a letter, unlike other labels.
+pub fn is_service(name: &str) -> bool {
     is_label(name) && name.starts_with(|first: char| first.is_ascii_lowercase())
 }

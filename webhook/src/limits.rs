@@ -1,0 +1,112 @@
+//! What one caller can cost: bodies are short, questions come in time, few are worked on at once, and
+//! a fault in one is that one's end only.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Request, State},
+    http::StatusCode,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures_util::FutureExt;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
+use tracing::error;
+
+use crate::metrics::{Ending, Metrics, Review};
+
+/// The API server stores no object above 1.5 MiB; an update's review has two of them.
+pub const BODY: usize = 3 * 1024 * 1024;
+
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Questions that are read and worked on at once: each may hold a whole body.
+    pub at_once: usize,
+    /// Questions that may wait for that.
+    pub waiting: usize,
+    /// How long a question may take, its coming included. The API server waits two seconds.
+    pub patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            at_once: 32,
+            waiting: 1024,
+            patience: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Who comes in.
+pub struct Door {
+    patience: Duration,
+    hall: Semaphore,
+    room: Semaphore,
+    metrics: Arc<Metrics>,
+}
+
+impl Door {
+    pub fn new(limits: &Limits, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
+            patience: limits.patience,
+            hall: Semaphore::new(limits.at_once + limits.waiting),
+            room: Semaphore::new(limits.at_once),
+            metrics,
+        })
+    }
+
+    async fn enter(&self, request: Request, next: Next) -> Result<Response, Ending> {
+        let until = Instant::now() + self.patience;
+        let _hall = self.hall.try_acquire().map_err(|_| Ending::Busy)?;
+        let Ok(Ok(_room)) = timeout_at(until, self.room.acquire()).await else {
+            return Err(Ending::Busy);
+        };
+        // A handler changes nothing, so a fault in one leaves nothing half done.
+        let work = AssertUnwindSafe(next.run(request)).catch_unwind();
+        match timeout_at(until, work).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(_)) => {
+                error!("a handler failed; the panic's message is above");
+                Err(Ending::Failed)
+            }
+            Err(_) => Err(Ending::TooSlow),
+        }
+    }
+}
+
+/// The middleware of each review.
+pub async fn guard(
+    State((door, review)): State<(Arc<Door>, Review)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match door.enter(request, next).await {
+        Ok(response) => response,
+        Err(ending) => {
+            door.metrics.ended(review, None, ending);
+            refusal(ending)
+        }
+    }
+}
+
+fn refusal(ending: Ending) -> Response {
+    let (code, text) = match ending {
+        Ending::Busy => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many questions at once",
+        ),
+        Ending::TooSlow => (
+            StatusCode::REQUEST_TIMEOUT,
+            "the question was too long in coming",
+        ),
+        _ => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the webhook failed at this question",
+        ),
+    };
+    (code, text).into_response()
+}

@@ -1,0 +1,76 @@
+//! What may be stored: pure judgements of (old, new, what is known of the cluster).
+//!
+//! **Ratcheting**: a fault that the stored object already has does not keep it from being changed
+//! otherwise, so what was stored without the webhook can still be labelled, mended and deleted.
+
+pub mod split;
+
+use kube::core::{DynamicObject, GroupVersionKind};
+use sluice_crds::{GROUP, VERSION};
+use sluice_model::{
+    finding::{Finding, Reason},
+    index::Snapshot,
+    key::Kind,
+};
+
+/// What is to be said about a change of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// The change is refused if there are any.
+    pub denials: Vec<Finding>,
+    pub warnings: Vec<Finding>,
+}
+
+/// The kind of ours that this is.
+pub fn kind(gvk: &GroupVersionKind) -> Option<Kind> {
+    match (gvk.group.as_str(), gvk.version.as_str(), gvk.kind.as_str()) {
+        (GROUP, VERSION, "TrafficSplit") => Some(Kind::TrafficSplit),
+        _ => None,
+    }
+}
+
+/// Judges a new object, or a change of an old one; with nothing known of the cluster, by itself.
+pub fn judge(
+    kind: Kind,
+    old: Option<&DynamicObject>,
+    new: &DynamicObject,
+    cluster: Option<Snapshot<'_>>,
+) -> Verdict {
+    // It is on its way out; all that can happen to it is that finalizers go.
+    if new.metadata.deletion_timestamp.is_some() {
+        return Verdict::default();
+    }
+    match kind {
+        Kind::TrafficSplit => split::judge(old, new, cluster),
+        _ => Verdict::default(),
+    }
+}
+
+impl Verdict {
+    /// Faults that were there before are only warned of.
+    fn of(found: Vec<Finding>, before: &[Finding]) -> Self {
+        let refused = |finding: &Finding| denies(finding.reason) && !before.contains(finding);
+        let (denials, warnings) = found.into_iter().partition(refused);
+        Self { denials, warnings }
+    }
+
+    pub fn is_denied(&self) -> bool {
+        !self.denials.is_empty()
+    }
+}
+
+/// Whether an object with such a fault is kept out. What is missing may come later: Git applies in
+/// any order.
+fn denies(reason: Reason) -> bool {
+    matches!(reason, Reason::Invalid | Reason::Conflicted)
+}
+
+/// What would be accepted instead, where the finding does not say it.
+pub fn remedy(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::Conflicted => {
+            Some("change that one, or name ports in spec.ports that it does not have")
+        }
+        _ => None,
+    }
+}
