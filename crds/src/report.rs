@@ -91,7 +91,7 @@ pub struct PolicyReport {
     pub generation: i64,
     /// Whether the kernel holds that generation.
     pub programmed: bool,
-    /// How many backends can be chosen through the policy.
+    /// How many backends a connect can reach through the policy, on the port that has most.
     pub backends: u32,
     /// Why it is programmed, or not.
     #[schemars(with = "String", length(max = 64))]

@@ -151,6 +151,12 @@ impl<M: Maps> Agent<M> {
         }
     }
 
+    /// Whether there is something to say of this node: a pass was made, and a connect of its own
+    /// tried.
+    pub fn has_outcome(&self) -> bool {
+        self.self_test.is_some()
+    }
+
     pub fn maps(&self) -> &M {
         &self.maps
     }
@@ -165,6 +171,10 @@ impl<M: Maps> Agent<M> {
 
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    pub(crate) fn note_report(&mut self, written: bool) {
+        self.counts.reported(written);
     }
 
     pub fn problems(&self) -> &[Problem] {

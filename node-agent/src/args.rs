@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
-use sluice_runtime::client;
+use sluice_runtime::{client::Way, telemetry::Logs};
 
 use crate::program::Refusal;
 
@@ -30,35 +30,24 @@ pub struct Args {
 
 /// What the agent works with.
 #[derive(Clone, Debug, Group)]
+// Options that come from elsewhere would leave the group empty, and it would never be there.
+#[group(args = ["node_name"])]
 pub struct Run {
     /// This node's name, as reports and metrics show it.
     #[arg(long, env = "SLUICE_NODE_NAME", value_name = "NAME")]
     pub node_name: String,
 
-    /// The kubeconfig of the cluster to watch. Without one (and without manifests) KUBECONFIG
-    /// counts, then the service account of the pod.
-    #[arg(
-        long,
-        env = "SLUICE_KUBECONFIG",
-        value_name = "FILE",
-        conflicts_with = "manifests"
-    )]
-    pub kubeconfig: Option<PathBuf>,
-
-    /// Where the API server is, whatever the kubeconfig or the pod's environment say. Needed where
-    /// Sluice itself carries the Service `kubernetes`.
-    #[arg(
-        long,
-        env = "SLUICE_API_SERVER",
-        value_name = "URL",
-        value_parser = client::server,
-        conflicts_with = "manifests"
-    )]
-    pub api_server: Option<client::Uri>,
+    #[command(flatten)]
+    pub way: Way,
 
     /// A directory of manifests (Services, EndpointSlices, TrafficSplits, Pods; YAML or JSON) instead
     /// of a cluster. It is watched; a file counts once its writer has closed it.
-    #[arg(long, env = "SLUICE_MANIFESTS", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "SLUICE_MANIFESTS",
+        value_name = "DIR",
+        conflicts_with_all = ["kubeconfig", "api_server"]
+    )]
     pub manifests: Option<PathBuf>,
 
     /// Where the last good content of each manifest is kept over restarts.
@@ -96,22 +85,16 @@ pub struct Run {
     #[arg(long, env = "SLUICE_CHECK_EVERY", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub check_every: Duration,
 
+    /// How long at least between two writes of this node's NodeReport.
+    #[arg(long, env = "SLUICE_REPORT_EVERY", value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub report_every: Duration,
+
     /// How to refuse a connect that has no backend, instead of the best way that the kernel has.
     #[arg(long, env = "SLUICE_REFUSAL", value_enum)]
     pub refusal: Option<Refusal>,
 
-    /// Which log lines to show, as `tracing` filters read: `info`, `debug`, `sluice_node_agent=trace`.
-    #[arg(
-        long,
-        env = "SLUICE_LOG",
-        value_name = "FILTER",
-        default_value = "info"
-    )]
-    pub log: String,
-
-    /// The form of log lines.
-    #[arg(long, env = "SLUICE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
+    #[command(flatten)]
+    pub logs: Logs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -131,12 +114,6 @@ pub enum Output {
     /// For people.
     Table,
     /// For programs.
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    Text,
     Json,
 }
 

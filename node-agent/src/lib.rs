@@ -3,7 +3,7 @@
 //! ```text
 //! inputs ─> News ─> agent (index, pass, observed image) ─> maps ─> kernel
 //!                     ^ questions
-//!                   admin (health, metrics, explain)
+//!                   admin (health, metrics, explain), report (a NodeReport)
 //! ```
 
 pub mod admin;
@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod node;
 pub mod object;
 pub mod program;
+pub mod report;
 mod start;
 
 pub use start::run;

@@ -1,12 +1,9 @@
 //! Numbers of the agent and of the kernel, in the format that Prometheus reads.
 
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text},
-    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
-    registry::Registry,
-};
+use std::fmt;
+
 use sluice_node_abi::verdict::Verdict;
+use sluice_runtime::metrics::{self, Numbers};
 
 use crate::agent::Done;
 
@@ -18,6 +15,8 @@ pub struct Counts {
     pub written: u64,
     pub failed: u64,
     pub drift: u64,
+    pub reports: u64,
+    pub reports_failed: u64,
     /// Seconds spent in passes.
     pub busy: f64,
 }
@@ -29,6 +28,14 @@ impl Counts {
         self.written += done.written as u64;
         self.failed += done.failed.len() as u64;
         self.busy += done.took.as_secs_f64();
+    }
+
+    pub(crate) fn reported(&mut self, written: bool) {
+        if written {
+            self.reports += 1;
+        } else {
+            self.reports_failed += 1;
+        }
     }
 
     pub(crate) fn drifted(&mut self, places: usize) {
@@ -48,19 +55,8 @@ pub struct Sample {
     pub unsettled: u64,
 }
 
-impl Sample {
-    /// As text; an error only if a name is not valid.
-    pub fn encode(self) -> Result<String, std::fmt::Error> {
-        let mut registry = Registry::with_prefix("sluice_agent");
-        registry.register_collector(Box::new(self));
-        let mut out = String::new();
-        text::encode(&mut out, &registry)?;
-        Ok(out)
-    }
-}
-
-impl Collector for Sample {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+impl metrics::Sample for Sample {
+    fn write(&self, numbers: &mut Numbers<'_>) -> fmt::Result {
         let Self {
             counts,
             verdicts,
@@ -88,52 +84,46 @@ impl Collector for Sample {
                 "Places in the maps that somebody else had changed",
                 counts.drift,
             ),
+            (
+                "report_writes",
+                "Writes of the NodeReport that the API server took",
+                counts.reports,
+            ),
+            (
+                "report_writes_failed",
+                "Writes of the NodeReport that failed and were tried again",
+                counts.reports_failed,
+            ),
         ];
         for (name, help, value) in counters {
-            let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(
-                name,
-                help,
-                None,
-                counter.metric_type(),
-            )?)?;
+            numbers.counter(name, help, value)?;
         }
-        let busy = ConstCounter::new(counts.busy);
-        let help = "Seconds spent in passes";
-        busy.encode(encoder.encode_descriptor("pass_seconds", help, None, busy.metric_type())?)?;
+        numbers.counter("pass_seconds", "Seconds spent in passes", counts.busy)?;
         let gauges = [
             (
                 "ready",
                 "Whether the inputs have listed and a connect of the agent's own was translated",
-                i64::from(*ready),
+                u64::from(*ready),
             ),
             (
                 "input_problems",
                 "Manifests that could not be taken, watches that are behind",
-                signed(*problems),
+                *problems,
             ),
-            ("findings", "Problems with objects", signed(*findings)),
-            ("services", "Services with frontends", signed(*services)),
+            ("findings", "Problems with objects", *findings),
+            ("services", "Services with frontends", *services),
             (
                 "unsettled",
                 "Places in the maps that are not as wanted",
-                signed(*unsettled),
+                *unsettled,
             ),
         ];
         for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(value);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+            numbers.gauge(name, help, value)?;
         }
         let help = "Connects by what was decided about them";
-        let mut family = encoder.encode_descriptor("connects", help, None, MetricType::Counter)?;
-        for (verdict, count) in verdicts {
-            let labels = [("verdict", verdict.name())];
-            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
+        let verdicts = verdicts.iter();
+        let verdicts = verdicts.map(|(verdict, count)| (verdict.name(), *count));
+        numbers.counters("connects", help, "verdict", verdicts)
     }
-}
-
-fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,31 +1,27 @@
 //! From a command line to a running agent.
 
-use std::{
-    io::{self, IsTerminal},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, error::ErrorKind};
-use sluice_runtime::client::{ClientError, Way};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
+use sluice_runtime::{
+    admin::Admin,
+    client::{ClientError, Server},
+    shutdown::Shutdown,
 };
+use tokio::sync::watch;
 use tracing::info;
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     admin,
     agent::{self, Agent, Attach, drive, status::Node},
-    args::{Args, LogFormat, Run, Verb},
+    args::{Args, Run, Verb},
     features::{self, Features},
     inputs::{Input, News, cluster::Cluster, files::Files},
     maps::kernel::Kernel,
     node,
     program::{AttachError, Pins, Programs, Refusal},
+    report::Writer,
 };
 
 /// The whole program.
@@ -33,7 +29,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     match (&args.verb, &args.run) {
         (Some(Verb::Features { output }), _) => features::command(*output),
         (None, Some(run)) => {
-            log_to_stderr(run)?;
+            run.logs.start()?;
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
@@ -53,10 +49,9 @@ async fn serve(run: &Run) -> Result<()> {
     let features = Features::probe()?;
     features.sufficient()?;
     let cgroup_root = node::cgroup_root(run.cgroup_root.as_deref())?;
-    let world = World::open(run).await?;
-    let listener = TcpListener::bind(run.admin)
-        .await
-        .with_context(|| format!("cannot listen on {} (--admin)", run.admin))?;
+    let (world, server) = World::open(run).await?;
+    let admin = Admin::listen(run.admin).await?;
+    let shutdown = Shutdown::on_signal().context("cannot wait for signals")?;
     let _lock = node::hold(&run.bpffs)?;
 
     let pins = Pins::new(&run.bpffs);
@@ -68,7 +63,7 @@ async fn serve(run: &Run) -> Result<()> {
         kernel = features.kernel,
         cgroup_root = %cgroup_root.display(),
         pins = %run.bpffs.display(),
-        admin = %listener.local_addr()?,
+        admin = %admin.address()?,
         ?refusal,
         "starting",
     );
@@ -82,13 +77,18 @@ async fn serve(run: &Run) -> Result<()> {
         pins: run.bpffs.clone(),
     };
     let (handle, questions) = agent::handle();
-    let (stop, stopped) = watch::channel(false);
-    let stopping = |mut stopped: watch::Receiver<bool>| async move {
-        // An error means that nobody can say "stop" any more, which is the same thing.
-        let _ = stopped.wait_for(|stop| *stop).await;
+    let (turns, turned) = watch::channel(());
+    let report = async {
+        let Some(server) = server else { return };
+        let (handle, node) = (handle.clone(), node.clone());
+        let writer = Writer::new(handle, turned, server.client, node, run.report_every);
+        tokio::select! {
+            () = shutdown.clone().asked() => {}
+            () = writer.run() => {}
+        }
     };
-    let admin = axum::serve(listener, admin::router(handle, node))
-        .with_graceful_shutdown(stopping(stopped.clone()));
+    let router = admin::router(handle.clone(), node.clone());
+    let admin = admin.serve(router, shutdown.clone());
     let programs = OnCgroup {
         programs,
         cgroup_root,
@@ -98,19 +98,13 @@ async fn serve(run: &Run) -> Result<()> {
         world,
         programs,
         questions,
+        turns,
         run.check_every,
-        stopping(stopped),
+        shutdown.clone().asked(),
     );
-    let signal = async {
-        let outcome = terminated().await;
-        info!("ending; the kernel goes on as it is");
-        let _ = stop.send(true);
-        outcome
-    };
-    let (signal, served, ()) = tokio::join!(signal, admin.into_future(), work);
-    signal.context("cannot wait for signals")?;
-    served.context("the admin endpoints")?;
-    Ok(())
+    let (served, (), ()) = tokio::join!(admin, work, report);
+    info!("ended; the kernel goes on as it is");
+    Ok(served?)
 }
 
 /// Where the objects are.
@@ -120,20 +114,19 @@ enum World {
 }
 
 impl World {
-    async fn open(run: &Run) -> Result<Self> {
+    /// With the API server, where there is one to report to.
+    async fn open(run: &Run) -> Result<(Self, Option<Server>)> {
         if let Some(manifests) = &run.manifests {
-            return Ok(Self::Files(Files::open(manifests, &run.state)?.into()));
+            let files = Files::open(manifests, &run.state)?;
+            return Ok((Self::Files(files.into()), None));
         }
-        let way = Way {
-            kubeconfig: run.kubeconfig.clone(),
-            api_server: run.api_server.clone(),
-        };
-        let server = match way.open().await {
+        let server = match run.way.open().await {
             Err(ClientError::Nowhere) => bail!("{}, or give --manifests", ClientError::Nowhere),
             server => server?,
         };
         info!(server = %server.url, "watching a cluster");
-        Ok(Self::Cluster(Cluster::watch(&server, &run.node_name)))
+        let cluster = Cluster::watch(&server, &run.node_name);
+        Ok((Self::Cluster(cluster), Some(server)))
     }
 }
 
@@ -156,28 +149,4 @@ impl Attach for OnCgroup {
     fn attach(&mut self) -> Result<usize, AttachError> {
         self.programs.attach(&self.cgroup_root)
     }
-}
-
-async fn terminated() -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
-}
-
-fn log_to_stderr(run: &Run) -> Result<()> {
-    let filter = EnvFilter::try_new(&run.log)
-        .with_context(|| format!("{:?} is not a log filter (--log)", run.log))?;
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
-    match run.log_format {
-        LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().init(),
-    }
-    Ok(())
 }

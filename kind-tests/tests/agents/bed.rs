@@ -4,14 +4,14 @@ use std::env;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use kube::CustomResourceExt as _;
-use sluice_crds::TrafficSplit;
+use sluice_crds::{NodeReport, TrafficSplit};
 use sluice_node_agent::maps::Maps as _;
 use sluice_node_agent::maps::kernel::Kernel;
 use sluice_node_agent::program::Pins;
 use sluice_testbed::cluster::{Cluster, Node, Proxy};
-use sluice_testbed::process::Process;
+use sluice_testbed::process::{Command, Process};
 use sluice_testbed::tier::{Shared, eventually};
 
 pub(crate) const AGENT: &str = "agent";
@@ -34,8 +34,15 @@ pub(crate) fn bed() -> Result<Arc<Bed>> {
 impl Bed {
     fn start() -> Result<Self> {
         let cluster = Cluster::start().nodes(2).proxy(Proxy::None).up()?;
-        cluster.apply(&serde_json::to_string(&TrafficSplit::crd())?)?;
-        let agents = cluster.nodes().iter().map(|node| agent(&cluster, node));
+        for crd in [TrafficSplit::crd(), NodeReport::crd()] {
+            cluster.apply(&serde_json::to_string(&crd)?)?;
+        }
+        let agents = cluster.nodes().iter().map(|node| {
+            agent(&cluster, node, node.name())?
+                .arg("--cgroup-root")
+                .arg(node.cgroup().path())
+                .spawn()
+        });
         let agents = agents.collect::<Result<Vec<_>>>()?;
         let bed = Self {
             cluster,
@@ -65,15 +72,13 @@ impl Bed {
     }
 }
 
-fn agent(cluster: &Cluster, node: &Node) -> Result<Process> {
+/// An agent on this node that calls itself so, to be completed.
+pub(crate) fn agent(cluster: &Cluster, node: &Node, name: &str) -> Result<Command> {
     let api_server = format!("https://{}:6443", cluster.fabric().own().address4());
-    node.command(AGENT, env::current_exe()?)?
-        .args([AGENT, "--node-name", node.name()])
+    let command = node.command(AGENT, env::current_exe()?)?;
+    Ok(command
+        .args([AGENT, "--node-name", name])
         .arg("--kubeconfig")
         .arg(cluster.kubeconfig())
-        .args(["--api-server", &api_server, "--check-every", "2"])
-        .arg("--cgroup-root")
-        .arg(node.cgroup().path())
-        .spawn()
-        .with_context(|| format!("the agent of {}", node.name()))
+        .args(["--api-server", &api_server, "--check-every", "2"]))
 }

@@ -14,9 +14,15 @@ use sluice_testbed::tier::{self, Tier, test};
 
 use bed::AGENT;
 use lived::{a_service_is_reached_without_kube_proxy, a_split_that_is_edited_is_exact_each_time};
+use reports::{
+    a_report_goes_with_its_node_and_comes_back_when_it_is_taken_away,
+    a_split_is_programmed_once_every_kernel_holds_its_generation,
+    an_agent_that_steers_nothing_says_so,
+};
 
 mod bed;
 mod lived;
+mod reports;
 
 fn main() -> ExitCode {
     sluice_testbed::entry();
@@ -37,6 +43,9 @@ fn main() -> ExitCode {
         vec![
             test!(a_service_is_reached_without_kube_proxy),
             test!(a_split_that_is_edited_is_exact_each_time),
+            test!(a_split_is_programmed_once_every_kernel_holds_its_generation),
+            test!(a_report_goes_with_its_node_and_comes_back_when_it_is_taken_away),
+            test!(an_agent_that_steers_nothing_says_so),
         ],
     )
 }

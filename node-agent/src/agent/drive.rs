@@ -3,7 +3,7 @@
 use std::{error::Error, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tracing::{debug, error, info, warn};
@@ -64,11 +64,13 @@ pub trait Attach {
 /// Runs the agent until `stop` is done. The kernel goes on as it was left.
 ///
 /// Programs are attached after the first pass: before, they would look into maps that may be empty.
+/// `turns` is told after everything that may have changed what the agent would report.
 pub async fn drive<M: Maps>(
     mut agent: Agent<M>,
     mut input: impl Input,
     mut programs: impl Attach,
     mut questions: mpsc::Receiver<Question<M>>,
+    turns: watch::Sender<()>,
     check_every: Duration,
     stop: impl Future<Output = ()>,
 ) {
@@ -91,12 +93,16 @@ pub async fn drive<M: Maps>(
                 retry.note(done);
             }
             () = retry.due() => retry.note(pass(&mut agent)),
-            Some(question) = questions.recv() => question(&mut agent),
+            Some(question) = questions.recv() => {
+                question(&mut agent);
+                continue;
+            }
             _ = check.tick(), if attached => {
                 look_after(&mut agent, &mut programs);
                 retry.note(pass(&mut agent));
             }
         }
+        turns.send_replace(());
     }
 }
 

@@ -117,7 +117,7 @@ impl<M: Maps> Agent<M> {
         findings
     }
 
-    fn map_use(&self) -> Vec<MapUse> {
+    pub(crate) fn map_use(&self) -> Vec<MapUse> {
         let Capacities {
             frontends,
             ports,

@@ -1,0 +1,199 @@
+//! What this node achieved, as its `NodeReport` says it.
+//!
+//! An entry is about what the kernel holds: a split is programmed once the pass that wrote its
+//! generation has ended and nothing that its Service needs is left to be written. A new agent says
+//! nothing until it has made a pass and tried a connect, lest it denies what an earlier one achieved;
+//! only if that takes long it says what it waits for.
+
+mod writer;
+
+use std::collections::BTreeSet;
+
+use sluice_crds::{
+    conditions::{ConditionType, Reason},
+    report::{MAX_POLICIES, MAX_TEXT, MapUse, NodeReportStatus, PolicyReport},
+};
+use sluice_model::{condition::Condition, desired::Owner, facts::split, key::SplitKey, table};
+
+use crate::{
+    agent::{Agent, status::Node},
+    maps::Maps,
+};
+
+pub use writer::{MANAGER, Writer};
+
+/// Map use is told again when it has moved by one part in so many.
+const STEPS: u64 = 16;
+
+/// How much a report says that the last one did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum News {
+    None,
+    /// Numbers that may wait and ride along.
+    Counts,
+    /// Somebody waits for this.
+    Outcome,
+}
+
+/// The whole report.
+pub fn of<M: Maps>(agent: &Agent<M>, node: &Node) -> NodeReportStatus {
+    let readiness = agent.is_ready();
+    let splits = agent.index().splits().iter();
+    NodeReportStatus {
+        agent: node.version.to_owned(),
+        kernel: node.features.kernel.clone(),
+        ready: readiness.is_ok(),
+        message: cut(&readiness.err().unwrap_or_default()),
+        drift: agent.counts().drift,
+        policies: splits
+            .filter_map(|(key, fact)| policy(agent, key, fact))
+            .take(MAX_POLICIES)
+            .collect(),
+        maps: agent
+            .map_use()
+            .into_iter()
+            .map(|map| MapUse {
+                name: map.map.to_owned(),
+                used: map.used,
+                capacity: map.capacity.into(),
+            })
+            .collect(),
+    }
+}
+
+/// What is new in `now` since `last`.
+pub fn news(last: &NodeReportStatus, now: &NodeReportStatus) -> News {
+    let outcome = |report: &NodeReportStatus| {
+        let mut report = report.clone();
+        report.drift = 0;
+        report.maps.clear();
+        for policy in &mut report.policies {
+            policy.backends = 0;
+        }
+        report
+    };
+    let counts = |report: &NodeReportStatus| {
+        let backends = report.policies.iter().map(|policy| policy.backends);
+        let fullness = report
+            .maps
+            .iter()
+            .map(|map| map.used.saturating_mul(STEPS) / map.capacity.max(1));
+        let numbers = backends.map(u64::from).chain(fullness);
+        (report.drift, numbers.collect::<Vec<_>>())
+    };
+    if outcome(last) != outcome(now) {
+        News::Outcome
+    } else if counts(last) != counts(now) {
+        News::Counts
+    } else {
+        News::None
+    }
+}
+
+/// One split. `None` for one without UID or generation: no API server made it.
+fn policy<M: Maps>(agent: &Agent<M>, key: &SplitKey, fact: &split::Fact) -> Option<PolicyReport> {
+    let status = agent.state().split_status(agent.index(), key)?;
+    let programmed = status
+        .conditions
+        .iter()
+        .find(|condition| condition.kind == ConditionType::Programmed);
+    let (programmed, reason, message) = match programmed {
+        Some(Condition {
+            status,
+            reason,
+            message,
+            ..
+        }) => (*status, *reason, message.as_str()),
+        None => (false, Reason::Pending, ""),
+    };
+    Some(PolicyReport {
+        kind: "TrafficSplit".to_owned(),
+        namespace: key.0.namespace().to_owned(),
+        name: key.0.name().to_owned(),
+        uid: fact.uid.as_deref()?.to_owned(),
+        generation: fact.generation?,
+        programmed,
+        backends: backends(agent, key, fact),
+        reason,
+        message: cut(message),
+    })
+}
+
+/// How many backends a connect can reach through the split, on the port that has most: a pod of two
+/// families is one.
+fn backends<M: Maps>(agent: &Agent<M>, key: &SplitKey, fact: &split::Fact) -> u32 {
+    let service = agent.state().desired().services.get(&fact.service);
+    let ports = service.map_or(&[][..], |service| &service.ports);
+    let own = ports
+        .iter()
+        .filter(|port| matches!(&port.owner, Owner::Split(owner) if owner == key));
+    let reached = own.map(|port| {
+        let shares = table::shares(&port.versions, port.when_unavailable);
+        let versions = port.versions.iter().zip(shares.entries);
+        let chosen = versions.filter(|(_, share)| share.slots > 0);
+        let backends = chosen.flat_map(|(version, _)| version.backends.iter());
+        backends.collect::<BTreeSet<_>>().len()
+    });
+    u32::try_from(reached.max().unwrap_or_default()).unwrap_or(u32::MAX)
+}
+
+/// As much of a text as a report takes.
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_TEXT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> NodeReportStatus {
+        NodeReportStatus {
+            ready: true,
+            drift: 1,
+            policies: vec![PolicyReport {
+                kind: "TrafficSplit".into(),
+                namespace: "shop".into(),
+                name: "checkout".into(),
+                uid: "1".into(),
+                generation: 1,
+                programmed: true,
+                backends: 2,
+                reason: Reason::Programmed,
+                message: String::new(),
+            }],
+            maps: vec![MapUse {
+                name: "PORTS".into(),
+                used: 100,
+                capacity: 1600,
+            }],
+            ..NodeReportStatus::default()
+        }
+    }
+
+    #[test]
+    fn what_somebody_waits_for_is_told_apart_from_numbers() {
+        type Change = fn(&mut NodeReportStatus);
+        let cases: [(News, Change); 10] = [
+            (News::None, |_| {}),
+            (News::None, |report| report.maps[0].used += 99),
+            (News::Counts, |report| report.maps[0].used += 100),
+            (News::Counts, |report| report.drift += 1),
+            (News::Counts, |report| report.policies[0].backends += 1),
+            (News::Outcome, |report| report.policies[0].generation += 1),
+            (News::Outcome, |report| report.policies[0].uid.push('0')),
+            (News::Outcome, |report| {
+                report.policies[0].programmed = false;
+            }),
+            (News::Outcome, |report| report.policies.clear()),
+            (News::Outcome, |report| {
+                report.ready = false;
+                report.drift += 1;
+            }),
+        ];
+        for (i, (expected, change)) in cases.into_iter().enumerate() {
+            let mut now = report();
+            change(&mut now);
+            assert_eq!(news(&report(), &now), expected, "case {i}");
+        }
+    }
+}
