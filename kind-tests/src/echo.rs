@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use sluice_testbed::cluster;
-use sluice_testbed::cluster::{Cluster, TESTBED};
+use sluice_testbed::cluster::{Access, TESTBED};
 
 /// The port of every Service and server.
 pub const PORT: u16 = 80;
@@ -44,7 +44,7 @@ pub struct Placed {
 
 impl Echo<'_> {
     /// Makes the objects, and waits until all pods are ready.
-    pub fn roll_out(&self, cluster: &Cluster) -> Result<Running> {
+    pub fn roll_out(&self, cluster: &Access) -> Result<Running> {
         cluster.apply(&self.objects().to_string())?;
         cluster.rolled_out(
             self.namespace,
@@ -144,7 +144,7 @@ impl Echo<'_> {
 }
 
 /// Starts a pod on this node that asks others; it serves nobody.
-pub fn client(cluster: &Cluster, namespace: &str, name: &str, node: &str) -> Result<cluster::Pod> {
+pub fn client(cluster: &Access, namespace: &str, name: &str, node: &str) -> Result<cluster::Pod> {
     let pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",

@@ -14,13 +14,12 @@
 //! # }
 //! ```
 
-use std::ffi::OsStr;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde_json::json;
 
 use self::certificates::Authority;
 use self::forwarder::Forwarder;
@@ -29,6 +28,7 @@ use crate::fabric::Fabric;
 use crate::run::Run;
 use crate::tier::eventually;
 
+pub use access::Access;
 pub use control_plane::ControlPlane;
 pub use cut::Cut;
 pub use images::TESTBED;
@@ -38,6 +38,7 @@ pub use pod::Pod;
 pub use standing::Standing;
 pub use tools::Tools;
 
+mod access;
 mod addresses;
 mod certificates;
 mod control_plane;
@@ -80,13 +81,22 @@ pub struct Builder {
 /// A running cluster; dropping it removes it. The order of the fields is the order in which it ends.
 #[derive(Debug)]
 pub struct Cluster {
-    kubectl: Kubectl,
+    access: Access,
     tools: Tools,
     nodes: Vec<Node>,
     _door: Forwarder,
     control_plane: ControlPlane,
     authority: Authority,
     fabric: Fabric,
+}
+
+/// What can be done with any cluster.
+impl Deref for Cluster {
+    type Target = Access;
+
+    fn deref(&self) -> &Access {
+        &self.access
+    }
 }
 
 impl Cluster {
@@ -98,76 +108,6 @@ impl Cluster {
             images: Vec::new(),
             tell: None,
         }
-    }
-
-    /// Creates or changes the objects of a YAML text.
-    pub fn apply(&self, yaml: &str) -> Result<()> {
-        self.kubectl.apply(yaml)
-    }
-
-    /// What kubectl prints.
-    pub fn kubectl(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
-        self.kubectl.run(args)
-    }
-
-    /// The kubectl of this cluster, for more than [`Cluster::kubectl`] does.
-    pub fn client(&self) -> &Kubectl {
-        &self.kubectl
-    }
-
-    /// A kubeconfig that works from the host.
-    pub fn kubeconfig(&self) -> &Path {
-        self.kubectl.kubeconfig()
-    }
-
-    /// Waits until a workload such as `deployment/echo` in a namespace has rolled out.
-    pub fn rolled_out(&self, namespace: &str, workload: &str, patience: Duration) -> Result<()> {
-        let timeout = format!("--timeout={}s", patience.as_secs());
-        self.kubectl([
-            "rollout",
-            "status",
-            "--namespace",
-            namespace,
-            workload,
-            &timeout,
-        ])
-        .map(drop)
-    }
-
-    /// Makes a namespace, and waits until pods can be made in it.
-    pub fn namespace(&self, name: &str) -> Result<()> {
-        let namespace =
-            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
-        self.apply(&namespace.to_string())?;
-        // The controllers make it, and without it pods are refused.
-        self.kubectl([
-            "wait",
-            "--for=create",
-            "serviceaccount/default",
-            "--namespace",
-            name,
-            "--timeout=60s",
-        ])
-        .map(drop)
-    }
-
-    /// Waits until something such as `pod/client` in a namespace is ready.
-    pub fn ready(&self, namespace: &str, what: &str, patience: Duration) -> Result<()> {
-        let timeout = format!("--timeout={}s", patience.as_secs());
-        self.kubectl([
-            "wait",
-            "--for=condition=Ready",
-            "--namespace",
-            namespace,
-            what,
-            &timeout,
-        ])
-        .map(drop)
-    }
-
-    /// The way into a running pod that has the testbed's program inside, to give it orders.
-    pub fn pod(&self, namespace: &str, name: &str) -> Result<Pod> {
-        Pod::enter(self.run(), &self.kubectl, namespace, name)
     }
 
     pub fn nodes(&self) -> &[Node] {
@@ -188,7 +128,7 @@ impl Cluster {
     /// Waits until the API server is ready, after something has happened to it.
     pub fn answers(&self, patience: Duration) -> Result<()> {
         eventually(patience, "the API server is ready", || {
-            control_plane::answers(&self.fabric, &self.kubectl)
+            control_plane::answers(&self.fabric, self.client())
         })
     }
 

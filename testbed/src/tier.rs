@@ -5,6 +5,7 @@
 //! the runs that it started are printed.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
 use std::io::{self, Write as _};
@@ -45,6 +46,15 @@ pub enum Tier {
 pub struct Test {
     pub name: &'static str,
     pub run: fn() -> Result<()>,
+    /// Why this one cannot be run where others of the tier can.
+    pub lacks: Option<&'static str>,
+}
+
+impl Test {
+    /// Leaves the test out, with the reason, where something is chosen that cannot do what it needs.
+    pub fn lacking(self, lacks: Option<&'static str>) -> Self {
+        Self { lacks, ..self }
+    }
 }
 
 /// Makes a [`Test`] of a function, named as the function is.
@@ -54,6 +64,7 @@ macro_rules! test {
         $crate::tier::Test {
             name: stringify!($function),
             run: $function,
+            lacks: None,
         }
     };
 }
@@ -102,10 +113,15 @@ pub fn main(tier: Tier, tests: Vec<Test>) -> ExitCode {
 pub fn main_if(tier: Tier, needs: Result<(), Missing>, tests: Vec<Test>) -> ExitCode {
     let arguments = Arguments::from_args();
     let missing = needs.err();
+    let mut left_out = BTreeMap::<_, usize>::new();
+    for lacks in tests.iter().filter_map(|test| test.lacks) {
+        *left_out.entry(lacks).or_default() += 1;
+    }
     let trials = tests
         .into_iter()
         .map(|test| {
-            let missing = missing.clone();
+            let lacks = test.lacks.map(|lacks| Missing(lacks.to_owned()));
+            let missing = missing.clone().or(lacks);
             Trial::ignorable_test(test.name, move || match missing {
                 Some(Missing(reason)) => Ok(Completion::ignored_with(reason)),
                 None => run(&test).map(|()| Completion::Completed),
@@ -126,7 +142,13 @@ pub fn main_if(tier: Tier, needs: Result<(), Missing>, tests: Vec<Test>) -> Exit
                 conclusion.exit_code()
             }
         }
-        _ => conclusion.exit_code(),
+        // That was asked for, and is no lack of the machine.
+        _ => {
+            for (reason, tests) in left_out.iter().filter(|_| skipped > 0) {
+                println!("skipped: {tier} tier, {tests} tests: {reason}");
+            }
+            conclusion.exit_code()
+        }
     }
 }
 

@@ -31,6 +31,10 @@ impl Drop for SaysGoodbye {
 fn main() -> ExitCode {
     match env::var(ROLE).as_deref() {
         Ok("good") => tier::main(Tier::Kernel, vec![test!(passes), test!(passes_too)]),
+        Ok("partly") => tier::main(
+            Tier::Kernel,
+            vec![test!(passes), test!(fails).lacking(Some("needs a moon"))],
+        ),
         Ok("bad") => tier::main(
             Tier::Kernel,
             vec![test!(passes), test!(fails), test!(panics)],
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
             vec![
                 test!(without_root_the_tests_are_skipped_by_name_and_number),
                 test!(a_skip_fails_under_ci),
+                test!(a_test_that_is_left_out_is_named_and_the_others_count),
                 test!(tests_that_fail_or_panic_fail_the_binary_and_show_the_logs),
                 test!(what_tests_share_is_made_once_and_removed_at_the_end),
             ],
@@ -87,6 +92,18 @@ fn without_root_the_tests_are_skipped_by_name_and_number() -> Result<()> {
 fn a_skip_fails_under_ci() -> Result<()> {
     let output = again("good", "true").uid(NOBODY).gid(NOBODY).output()?;
     ensure!(!output.status.success(), "{}", text(&output));
+    Ok(())
+}
+
+fn a_test_that_is_left_out_is_named_and_the_others_count() -> Result<()> {
+    let output = again("partly", "true").output()?;
+    let text = text(&output);
+    ensure!(output.status.success(), "{text}");
+    ensure!(text.contains("1 passed; 0 failed; 1 ignored;"), "{text}");
+    ensure!(
+        text.contains("\nskipped: kernel tier, 1 tests: needs a moon\n"),
+        "{text}"
+    );
     Ok(())
 }
 

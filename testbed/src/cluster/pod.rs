@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use super::images::PROGRAM;
 use super::kubectl::Kubectl;
 use crate::pod::{Orders, ROLE};
-use crate::process::Process;
+use crate::process::{Command, Process};
 use crate::run::Run;
 use crate::serve::Service;
 
@@ -19,9 +19,18 @@ pub struct Pod {
 }
 
 impl Pod {
-    pub(super) fn enter(run: &Run, kubectl: &Kubectl, namespace: &str, name: &str) -> Result<Self> {
-        let mut exec = run
-            .command(&format!("exec-{namespace}-{name}"), kubectl.program())
+    pub(super) fn enter(
+        run: Option<&Run>,
+        kubectl: &Kubectl,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Self> {
+        let log = format!("exec-{namespace}-{name}");
+        let command = match run {
+            Some(run) => run.command(&log, kubectl.program()),
+            None => Command::new(log, kubectl.program()),
+        };
+        let mut exec = command
             .env("KUBECONFIG", kubectl.kubeconfig())
             .args([
                 "exec",

@@ -16,7 +16,7 @@ use super::forwarder::Forwarder;
 use super::kubectl::Kubectl;
 use super::node::Node;
 use super::tools::Tools;
-use super::{Builder, Cluster, addresses, dns, images};
+use super::{Access, Builder, Cluster, addresses, dns, images};
 use crate::fabric::Fabric;
 use crate::tier::eventually;
 
@@ -61,7 +61,7 @@ pub(super) fn raise(builder: &Builder) -> Result<Cluster> {
     }
     clock.tell("controllers, scheduler and kubelets are started");
     let cluster = Cluster {
-        kubectl,
+        access: Access::own(kubectl, fabric.run().clone()),
         tools,
         nodes,
         _door: door,
