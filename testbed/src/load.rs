@@ -43,6 +43,8 @@ pub struct Load {
     pub patience: Duration,
     /// Keeps the answers in the order in which they came.
     pub in_order: bool,
+    /// Keeps when answers began to come from another version.
+    pub stretches: bool,
     /// Reads each socket's entry in the socket storage map pinned here.
     pub storage: Option<PathBuf>,
 }
@@ -59,10 +61,22 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// The answering names in order, if that was asked for.
     pub order: Vec<String>,
+    /// The answering versions in order, if that was asked for.
+    #[serde(default)]
+    pub stretches: Vec<Stretch>,
     /// How often a name answered on a socket with this storage, if that was asked for.
     pub storages: Vec<Stored>,
     pub connects: Latencies,
     pub answers: Latencies,
+}
+
+/// A time in which all answers came from one version. Connects of several threads make stretches short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stretch {
+    pub version: String,
+    /// When its first and its last connect began, since the epoch, by the wall clock.
+    pub first: Duration,
+    pub last: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +161,7 @@ impl Load {
             rate: None,
             patience: Duration::from_secs(5),
             in_order: false,
+            stretches: false,
             storage: None,
         }
     }
@@ -187,6 +202,11 @@ impl Load {
         self
     }
 
+    pub fn stretches(mut self) -> Self {
+        self.stretches = true;
+        self
+    }
+
     pub fn storage(mut self, pin: impl AsRef<Path>) -> Self {
         self.storage = Some(pin.as_ref().to_owned());
         self
@@ -218,6 +238,17 @@ impl Report {
         *self.versions.entry(answer.version.clone()).or_default() += 1;
     }
 
+    pub(crate) fn stretch(&mut self, version: &str, at: Duration) {
+        match self.stretches.last_mut() {
+            Some(stretch) if stretch.version == version => stretch.last = at,
+            _ => self.stretches.push(Stretch {
+                version: version.to_owned(),
+                first: at,
+                last: at,
+            }),
+        }
+    }
+
     /// Adds what another client has seen.
     pub fn merge(&mut self, other: Self) {
         let Self {
@@ -227,6 +258,7 @@ impl Report {
             versions,
             failures,
             order,
+            stretches,
             storages,
             connects,
             answers,
@@ -242,6 +274,7 @@ impl Report {
         self.failures.extend(failures);
         self.failures.sort_by_key(|failure| failure.at);
         self.order.extend(order);
+        self.stretches.extend(stretches);
         self.storages = merged(self.storages.drain(..).chain(storages));
         self.connects.merge(&connects);
         self.answers.merge(&answers);
@@ -301,6 +334,26 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_of_one_version_in_a_row_are_one_stretch() {
+        let mut report = Report::default();
+        for (version, at) in [("old", 1), ("old", 2), ("new", 3), ("old", 4)] {
+            report.stretch(version, Duration::from_secs(at));
+        }
+        let stretches: Vec<_> = report
+            .stretches
+            .iter()
+            .map(|stretch| {
+                (
+                    &*stretch.version,
+                    stretch.first.as_secs(),
+                    stretch.last.as_secs(),
+                )
+            })
+            .collect();
+        assert_eq!(stretches, [("old", 1, 2), ("new", 3, 3), ("old", 4, 4)]);
+    }
 
     #[test]
     fn targets_are_read_as_they_are_written() {

@@ -3,6 +3,7 @@
 //! All processes of the node, pods or not, are below one cgroup per hierarchy, which the kubelet takes for the root: so
 //! several nodes stand side by side on one kernel. Its files are on a file system in memory, below the run's folder.
 
+use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use self::root::Root;
 use super::addresses;
 use super::certificates::{Authority, Subject};
 use super::tools::Tools;
-use super::{Mode, Proxy};
+use super::{Mode, Pod, Proxy};
 use crate::cgroup::Cgroup;
 use crate::daemon::Daemon;
 use crate::fabric::{Fabric, Member};
@@ -155,6 +156,11 @@ impl Node {
             .hostname(&self.name)
             .env("PATH", self.tools.search_path())
             .netns(&self.netns)
+    }
+
+    /// A process of the node that takes orders, outside of its pods: it is asked past the API server.
+    pub fn client(&self, name: &str) -> Result<Pod> {
+        Pod::on_the_host(name, self.command(name, env::current_exe()?)?)
     }
 
     /// Gives the node an image from an OCI archive.

@@ -1,4 +1,5 @@
-//! A pod of a real cluster that takes orders: the testbed's program, started in its container by `kubectl exec`.
+//! A pod of a real cluster that takes orders: the testbed's program, started in its container by `kubectl exec`. Or a
+//! process of a node outside its pods, which needs no API server to be asked.
 
 use std::ops::Deref;
 
@@ -11,11 +12,11 @@ use crate::process::{Command, Process};
 use crate::run::Run;
 use crate::serve::Service;
 
-/// The way into a container; dropping it ends what was started there, and not the container.
+/// The way to such a process; dropping it ends what was started, and not the container.
 #[derive(Debug)]
 pub struct Pod {
     orders: Orders,
-    _exec: Process,
+    _process: Process,
 }
 
 impl Pod {
@@ -30,7 +31,7 @@ impl Pod {
             Some(run) => run.command(&log, kubectl.program()),
             None => Command::new(log, kubectl.program()),
         };
-        let mut exec = command
+        let command = command
             .env("KUBECONFIG", kubectl.kubeconfig())
             .args([
                 "exec",
@@ -42,15 +43,23 @@ impl Pod {
                 PROGRAM,
                 ROLE,
             ])
-            .arg(serde_json::to_string(&Service::new(name))?)
-            .piped()
-            .spawn()?;
-        let pipes = exec.pipes().context("kubectl has no pipes")?;
+            .arg(serde_json::to_string(&Service::new(name))?);
+        Self::start(name, command)
+    }
+
+    pub(super) fn on_the_host(name: &str, command: Command) -> Result<Self> {
+        let service = serde_json::to_string(&Service::new(name))?;
+        Self::start(name, command.arg(ROLE).arg(service))
+    }
+
+    fn start(name: &str, command: Command) -> Result<Self> {
+        let mut process = command.piped().spawn()?;
+        let pipes = process.pipes().context("the process has no pipes")?;
         let orders =
-            Orders::open(name, pipes).with_context(|| exec.output().unwrap_or_default())?;
+            Orders::open(name, pipes).with_context(|| process.output().unwrap_or_default())?;
         Ok(Self {
             orders,
-            _exec: exec,
+            _process: process,
         })
     }
 }

@@ -103,6 +103,10 @@ impl Course {
                             count: 1,
                         });
                     }
+                    if self.load.stretches {
+                        let began = at.saturating_sub(asked.whole);
+                        report.stretch(&asked.answer.version, began);
+                    }
                     if self.load.in_order {
                         report.order.push(asked.answer.name);
                     }
