@@ -7,6 +7,7 @@
 //! The loop is our own: kube-runtime's does not say when a broken watch is open again, so nobody
 //! could tell an old view from a quiet cluster.
 
+mod absence;
 mod changes;
 mod follow;
 pub mod read;
@@ -86,14 +87,14 @@ impl<M: Send + 'static> Watches<M> {
     pub fn add<K, T>(
         &mut self,
         asked: Asked<K>,
-        read: fn(&K) -> Option<T>,
+        read: impl Fn(&K) -> Option<T> + Send + Sync + 'static,
         wrap: impl Fn(Heard<T>) -> M + Send + Sync + 'static,
     ) where
         K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
         T: Send + 'static,
     {
         let follow = Follow::new(&self.server, self.sender.clone(), Box::new(wrap));
-        self.tasks.spawn(follow.run(asked, read));
+        self.tasks.spawn(follow.run(asked, Box::new(read)));
     }
 
     /// Waits until there is something, and takes all that is there by then. May be dropped while
@@ -114,6 +115,20 @@ impl<M: Send + 'static> Watches<M> {
             }
         }
         all
+    }
+}
+
+impl<T> Heard<T> {
+    /// The same of what `part` takes from each object.
+    pub fn map<U>(self, part: impl FnMut(T) -> U) -> Heard<U> {
+        let mut part = part;
+        match self {
+            Self::Listed(objects) => Heard::Listed(objects.into_iter().map(part).collect()),
+            Self::Set(object) => Heard::Set(part(object)),
+            Self::Gone(name) => Heard::Gone(name),
+            Self::Trouble(trouble) => Heard::Trouble(trouble),
+            Self::Well => Heard::Well,
+        }
     }
 }
 

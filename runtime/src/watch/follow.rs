@@ -18,7 +18,10 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Asked, Heard, Trouble};
+use super::{
+    Asked, Heard, Trouble,
+    absence::{self, code},
+};
 use crate::{
     client::Server,
     pause::{Pause, jittered},
@@ -33,16 +36,20 @@ const WATCH_SECONDS: std::ops::RangeInclusive<u32> = 25..=35;
 const GRACE: Duration = Duration::from_secs(5);
 /// How long a watch may take to open. The connection for it may be one that is dead already.
 const OPEN: Duration = Duration::from_secs(15);
-/// A watch that ends sooner, and without a word, is followed by a pause.
+/// A watch that ends sooner did not live: the pauses between such watches grow.
 const BRIEF: Duration = Duration::from_secs(5);
 /// How often a kind that is not served is asked for.
 const ABSENT: Duration = Duration::from_secs(10);
+/// How long after the first time a server is asked a second time whether it serves a kind.
+const DOUBT: Duration = Duration::from_secs(3);
 
 const GONE: u16 = 410;
-const NOT_FOUND: u16 = 404;
 
 /// Makes of what is heard what the reader wants to be told.
 pub(super) type Wrap<T, M> = Box<dyn Fn(Heard<T>) -> M + Send + Sync>;
+
+/// Keeps what matters of an object.
+pub(super) type Read<K, T> = dyn Fn(&K) -> Option<T> + Send + Sync;
 
 /// The watch of one kind and what is known of how it goes. What it hears it wraps for the reader.
 pub(super) struct Follow<T, M> {
@@ -50,12 +57,13 @@ pub(super) struct Follow<T, M> {
     wrap: Wrap<T, M>,
     /// Said with the trouble as long as nothing was listed.
     hint: &'static str,
-    pause: Pause,
+    /// Between lists that fail.
+    listing: Pause,
+    /// Between watches that end too soon, also when lists between them succeed.
+    watching: Pause,
     last_heard: Option<Timestamp>,
     listed: bool,
     troubled: bool,
-    /// How often in a row the API server said that there is no such kind.
-    absences: u32,
 }
 
 /// How a watch ended.
@@ -82,53 +90,65 @@ impl<T, M> Follow<T, M> {
             to,
             wrap,
             hint,
-            pause: Pause::default(),
+            listing: Pause::default(),
+            watching: Pause::default(),
             last_heard: None,
             listed: false,
             troubled: false,
-            absences: 0,
         }
     }
 
     /// Follows the kind until nobody listens.
-    pub(super) async fn run<K>(mut self, asked: Asked<K>, read: fn(&K) -> Option<T>)
+    pub(super) async fn run<K>(mut self, asked: Asked<K>, read: Box<Read<K, T>>)
     where
         K: Resource + Clone + DeserializeOwned + Debug,
     {
         loop {
-            let Ok(version) = self.list(&asked, read).await else {
+            let Ok(version) = self.list(&asked, &*read).await else {
                 return;
             };
-            let Ok(()) = self.watch(&asked, version, read).await else {
+            let Ok(()) = self.watch(&asked, version, &*read).await else {
                 return;
             };
         }
     }
 
     /// Lists until that works; gives the version to watch from.
-    async fn list<K>(&mut self, asked: &Asked<K>, read: fn(&K) -> Option<T>) -> Result<String, Deaf>
+    async fn list<K>(&mut self, asked: &Asked<K>, read: &Read<K, T>) -> Result<String, Deaf>
     where
-        K: Clone + DeserializeOwned + Debug,
+        K: Resource + Clone + DeserializeOwned + Debug,
     {
+        // How often in a row the API server said that there is no such kind.
+        let mut absences = 0;
         loop {
             match whole_list(asked, read).await {
                 Ok((objects, version)) => {
-                    self.absences = 0;
-                    self.pause.reset();
+                    self.listing.reset();
                     self.tell_list(objects).await?;
                     return Ok(version);
                 }
-                Err(error) if asked.lacks(&error) => {
-                    self.absences += 1;
-                    // What was there is believed to be gone when it is said twice.
-                    if self.absences == 2 || !self.listed {
-                        self.tell_list(Vec::new()).await?;
+                Err(error) if asked.lacks(&error) => match absence::confirm(asked).await {
+                    Ok(()) => {
+                        absences += 1;
+                        match absences {
+                            1 => self.tell_trouble(describe(&error)).await?,
+                            2 => self.tell_list(Vec::new()).await?,
+                            _ => self.tell_well().await?,
+                        }
+                        let pause = if absences == 1 { DOUBT } else { ABSENT };
+                        sleep(jittered(pause)).await;
                     }
-                    sleep(jittered(ABSENT)).await;
-                }
+                    Err(doubt) => {
+                        absences = 0;
+                        self.tell_trouble(format!("{}, but {doubt}", describe(&error)))
+                            .await?;
+                        sleep(self.listing.longer()).await;
+                    }
+                },
                 Err(error) => {
+                    absences = 0;
                     self.tell_trouble(describe(&error)).await?;
-                    sleep(self.pause.longer()).await;
+                    sleep(self.listing.longer()).await;
                 }
             }
         }
@@ -139,7 +159,7 @@ impl<T, M> Follow<T, M> {
         &mut self,
         asked: &Asked<K>,
         mut version: String,
-        read: fn(&K) -> Option<T>,
+        read: &Read<K, T>,
     ) -> Result<(), Deaf>
     where
         K: Resource + Clone + DeserializeOwned + Debug,
@@ -148,24 +168,26 @@ impl<T, M> Follow<T, M> {
             let began = Instant::now();
             let from = version.clone();
             let end = self.watch_once(asked, &mut version, read).await?;
-            if version != from || began.elapsed() > BRIEF {
-                self.pause.reset();
+            let lived = began.elapsed() > BRIEF;
+            if lived {
+                self.watching.reset();
             }
             match end {
-                End::Closed if version != from || began.elapsed() > BRIEF => continue,
+                End::Closed if lived || version != from => continue,
                 End::Closed => debug!(
                     path = asked.api.resource_url(),
                     "a watch was closed at once"
                 ),
                 End::Broken(text) => self.tell_trouble(text).await?,
-                End::Lost(None) => return Ok(()),
-                End::Lost(Some(text)) => {
-                    self.tell_trouble(text).await?;
-                    sleep(self.pause.longer()).await;
+                End::Lost(text) => {
+                    if let Some(text) = text {
+                        self.tell_trouble(text).await?;
+                    }
+                    sleep(self.watching.longer()).await;
                     return Ok(());
                 }
             }
-            sleep(self.pause.longer()).await;
+            sleep(self.watching.longer()).await;
         }
     }
 
@@ -173,7 +195,7 @@ impl<T, M> Follow<T, M> {
         &mut self,
         asked: &Asked<K>,
         version: &mut String,
-        read: fn(&K) -> Option<T>,
+        read: &Read<K, T>,
     ) -> Result<End, Deaf>
     where
         K: Resource + Clone + DeserializeOwned + Debug,
@@ -260,18 +282,8 @@ impl<T, M> Follow<T, M> {
     }
 }
 
-impl<K> Asked<K> {
-    /// From a server that does not know Services, nothing is to be learned about them.
-    fn lacks(&self, error: &kube::Error) -> bool {
-        self.optional && code(error) == Some(NOT_FOUND)
-    }
-}
-
 /// Every object of a kind, page by page, and the version that this is a view of.
-async fn whole_list<K, T>(
-    asked: &Asked<K>,
-    read: fn(&K) -> Option<T>,
-) -> kube::Result<(Vec<T>, String)>
+async fn whole_list<K, T>(asked: &Asked<K>, read: &Read<K, T>) -> kube::Result<(Vec<T>, String)>
 where
     K: Clone + DeserializeOwned + Debug,
 {
@@ -294,15 +306,8 @@ fn note(version: &mut String, seen: Option<String>) {
     }
 }
 
-fn code(error: &kube::Error) -> Option<u16> {
-    match error {
-        kube::Error::Api(status) => Some(status.code),
-        _ => None,
-    }
-}
-
 /// In one line, with everything that led to it.
-fn describe(error: &kube::Error) -> String {
+pub(super) fn describe(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return format!("{} {}: {}", status.code, status.reason, status.message);
     }
