@@ -28,8 +28,8 @@ pub enum Unreadable {
     NoRequest,
     #[error("the request has no uid")]
     NoUid,
-    #[error("there is no object to {operation:?}")]
-    NoObject { operation: Operation },
+    #[error("the request has no object")]
+    NoObject,
 }
 
 /// Reads a question. Values that are nested deeper than 128 levels are refused by the parser.
@@ -49,9 +49,7 @@ pub fn read(body: &[u8]) -> Result<Question, Unreadable> {
     }
     let stores = matches!(question.operation, Operation::Create | Operation::Update);
     if stores && question.object.is_none() {
-        return Err(Unreadable::NoObject {
-            operation: question.operation,
-        });
+        return Err(Unreadable::NoObject);
     }
     Ok(question)
 }
@@ -131,8 +129,8 @@ fn refusal(question: &Question, denials: &[Finding]) -> Status {
     }
 }
 
-/// The finding without its subject, which the user has just named.
-fn text(finding: &Finding) -> String {
+/// The finding as its user reads it: without the subject, which they have just named.
+pub fn text(finding: &Finding) -> String {
     let mut text = match finding.field.as_str() {
         "" => finding.detail.clone(),
         field => format!("{field}: {}", finding.detail),
