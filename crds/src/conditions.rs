@@ -13,6 +13,17 @@ pub enum ConditionType {
     Programmed,
 }
 
+impl ConditionType {
+    /// The name in conditions.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::Programmed => "Programmed",
+        }
+    }
+}
+
 /// Why an object, a version or a node is in the state that it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Reason {

@@ -1,0 +1,158 @@
+//! Health and metrics.
+
+use std::{fmt, time::Duration};
+
+use axum::Router;
+use sluice_runtime::{
+    admin::{self, Refused, Vitals},
+    apply::ApplyError,
+    metrics::{self, Numbers},
+};
+use tokio::time::timeout;
+
+use crate::operator::Handle;
+
+/// An operator that does not answer for this long is not alive.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+struct Health(Handle);
+
+/// How it is going.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub complete: Result<(), String>,
+    pub leads: bool,
+    pub behind: u64,
+    pub splits: u64,
+    pub nodes: u64,
+    pub queued: u64,
+    pub counts: Counts,
+}
+
+/// What became of writes of status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Written,
+    /// It was there already.
+    Unchanged,
+    /// The object had changed meanwhile.
+    Outdated,
+    /// The object was gone.
+    Missing,
+    Refused,
+    Unanswered,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Counts([u64; Fate::ALL.len()]);
+
+pub fn router(handle: Handle) -> Router {
+    admin::router().with_state(Health(handle))
+}
+
+impl Health {
+    async fn sample(&self) -> Result<Sample, Refused> {
+        match timeout(PATIENCE, self.0.sample()).await {
+            Ok(Some(sample)) => Ok(sample),
+            Ok(None) => Err(Refused::unavailable("the operator is ending")),
+            Err(_) => Err(Refused::unavailable("the operator is stuck")),
+        }
+    }
+}
+
+impl Vitals for Health {
+    async fn alive(&self) -> Result<(), Refused> {
+        self.sample().await.map(drop)
+    }
+
+    /// A standby is ready too.
+    async fn ready(&self) -> Result<(), Refused> {
+        self.sample().await?.complete.map_err(Refused::unavailable)
+    }
+
+    async fn metrics(&self) -> Result<String, Refused> {
+        let sample = self.sample().await?;
+        metrics::encode("sluice_operator", sample).map_err(Refused::unavailable)
+    }
+}
+
+impl metrics::Sample for Sample {
+    fn write(&self, numbers: &mut Numbers<'_>) -> fmt::Result {
+        let Self {
+            complete,
+            leads,
+            behind,
+            splits,
+            nodes,
+            queued,
+            counts,
+        } = self;
+        for (name, help, value) in [
+            (
+                "ready",
+                "Whether all inputs have listed",
+                u64::from(complete.is_ok()),
+            ),
+            (
+                "leader",
+                "Whether this one leads and writes",
+                u64::from(*leads),
+            ),
+            ("watches_behind", "Watches that are not up to date", *behind),
+            ("splits", "TrafficSplits that there are", *splits),
+            ("nodes", "Nodes that should carry Sluice", *nodes),
+            (
+                "queued",
+                "TrafficSplits whose status is to be looked at",
+                *queued,
+            ),
+        ] {
+            numbers.gauge(name, help, value)?;
+        }
+        let help = "Statuses looked at, by what became of the write";
+        let counts = Fate::ALL.map(|fate| (fate.name(), counts.of(fate)));
+        numbers.counters("status_writes", help, "outcome", counts)
+    }
+}
+
+impl Fate {
+    const ALL: [Self; 6] = [
+        Self::Written,
+        Self::Unchanged,
+        Self::Outdated,
+        Self::Missing,
+        Self::Refused,
+        Self::Unanswered,
+    ];
+
+    pub fn of(error: &ApplyError) -> Self {
+        match error {
+            ApplyError::Outdated { .. } => Self::Outdated,
+            ApplyError::Missing { .. } => Self::Missing,
+            ApplyError::Refused { .. } | ApplyError::Json { .. } => Self::Refused,
+            ApplyError::Unreachable { .. } | ApplyError::Unanswered { .. } => Self::Unanswered,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Unchanged => "unchanged",
+            Self::Outdated => "outdated",
+            Self::Missing => "missing",
+            Self::Refused => "refused",
+            Self::Unanswered => "unanswered",
+        }
+    }
+}
+
+impl Counts {
+    pub fn note(&mut self, fate: Fate) {
+        self.0[fate as usize] += 1;
+    }
+
+    fn of(&self, fate: Fate) -> u64 {
+        self.0[fate as usize]
+    }
+}

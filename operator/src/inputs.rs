@@ -1,0 +1,137 @@
+//! What the operator watches, and what it keeps of each object.
+
+use k8s_openapi::{
+    api::{
+        core::v1::{Namespace, Node, Service},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject},
+};
+use serde_json::Value;
+use sluice_crds::{NodeReport, NodeReportStatus};
+use sluice_model::{
+    change::Object,
+    facts,
+    key::{Kind, Name, NodeKey, SplitKey},
+};
+use sluice_runtime::{
+    client::Server,
+    watch::{self, Asked, Heard, Watches, read},
+};
+
+use crate::selector::Selector;
+
+/// The kinds that decide what splits compile to. Pods do not: backends come from EndpointSlices.
+pub const FACTS: [Kind; 5] = [
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::TrafficSplit,
+    Kind::Node,
+    Kind::Namespace,
+];
+
+/// What some watch has to say.
+#[derive(Clone, Debug)]
+pub enum Told {
+    Facts(watch::Told),
+    Node(Heard<SeenNode>),
+    Split(Heard<SeenSplit>),
+    Report(Heard<SeenReport>),
+}
+
+/// A node, and whether it should carry Sluice.
+#[derive(Clone, Debug)]
+pub struct SeenNode {
+    pub key: NodeKey,
+    pub object: Object,
+    pub should: bool,
+}
+
+/// A split as it is stored: as a fact, and what its status says.
+#[derive(Clone, Debug)]
+pub struct SeenSplit {
+    pub key: SplitKey,
+    pub object: Object,
+    pub stored: Box<Stored>,
+}
+
+/// Of a stored split what is needed to write its status.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Name, namespace, uid, version and generation only.
+    pub meta: ObjectMeta,
+    /// As it came, so that nothing in it escapes a comparison.
+    pub status: Value,
+}
+
+#[derive(Clone, Debug)]
+pub struct SeenReport {
+    pub node: NodeKey,
+    /// `None` if there is none, or one that cannot be read.
+    pub report: Option<Box<NodeReportStatus>>,
+}
+
+/// Starts all watches.
+pub fn watch(server: &Server, nodes: Selector) -> Watches<Told> {
+    let mut watches = Watches::of(server);
+    let facts_of = |kind| move |heard| Told::Facts(watch::Told::of(kind, heard));
+    watches.add(
+        read::all::<Service>(server),
+        facts::service,
+        facts_of(Kind::Service),
+    );
+    watches.add(
+        read::all::<EndpointSlice>(server),
+        facts::slice,
+        facts_of(Kind::EndpointSlice),
+    );
+    watches.add(
+        read::all::<Namespace>(server),
+        facts::namespace,
+        facts_of(Kind::Namespace),
+    );
+    let node = move |node: &Node| {
+        Some(SeenNode {
+            key: NodeKey(Name::of(&node.metadata)?),
+            object: facts::node(node)?,
+            should: nodes.matches(node.metadata.labels.as_ref()),
+        })
+    };
+    watches.add(read::all::<Node>(server), node, Told::Node);
+    watches.add(read::splits(server), split, Told::Split);
+    let reports = ApiResource::erase::<NodeReport>(&());
+    let reports = Api::all_with(server.client.clone(), &reports);
+    watches.add(Asked::all(reports).optional(), report, Told::Report);
+    watches
+}
+
+fn split(object: &DynamicObject) -> Option<SeenSplit> {
+    let meta = &object.metadata;
+    Some(SeenSplit {
+        key: SplitKey(Name::of(meta)?),
+        object: read::split(object)?,
+        stored: Box::new(Stored {
+            meta: ObjectMeta {
+                name: meta.name.clone(),
+                namespace: meta.namespace.clone(),
+                uid: meta.uid.clone(),
+                resource_version: meta.resource_version.clone(),
+                generation: meta.generation,
+                ..ObjectMeta::default()
+            },
+            status: object.data.get("status").cloned().unwrap_or_default(),
+        }),
+    })
+}
+
+fn report(object: &DynamicObject) -> Option<SeenReport> {
+    let status = object.data.get("status").cloned();
+    Some(SeenReport {
+        node: NodeKey(Name::of(&object.metadata)?),
+        report: status.and_then(|status| serde_json::from_value(status).ok()),
+    })
+}

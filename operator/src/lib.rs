@@ -1,0 +1,25 @@
+//! The operator: says in the status of each TrafficSplit what became of it.
+//!
+//! ```text
+//! watches ─> view (index, compiler, rollup of NodeReports) ─> touched splits ─> queue
+//!                                                                                │ only the leader
+//!              events <── server-side apply, where something differs <── status ─┘
+//! ```
+//!
+//! One task owns all of it. It shows what nodes reported, never what anyone intended, and writes
+//! nothing to what users write.
+
+pub mod accept;
+pub mod admin;
+pub mod args;
+pub mod events;
+pub mod inputs;
+pub mod leader;
+pub mod operator;
+pub mod queue;
+pub mod selector;
+mod start;
+pub mod status;
+pub mod view;
+
+pub use start::run;

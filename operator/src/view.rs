@@ -1,0 +1,271 @@
+//! Everything that the operator knows, and which splits have to be looked at because of it.
+//!
+//! A standby keeps it too, so that it can go on at once when it becomes the leader.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use serde::Deserialize;
+use serde_json::Value;
+use sluice_crds::{NodeReportStatus, TrafficSplitStatus};
+use sluice_model::{
+    index::Index,
+    key::{Kind, NodeKey, SplitKey, Subject},
+    rollup::{Entry, Rollup},
+};
+use sluice_runtime::watch::{Heard, Trouble, What};
+
+use crate::{
+    accept::Accept,
+    inputs::{self, SeenNode, SeenReport, SeenSplit, Stored, Told},
+    status,
+};
+
+pub struct View {
+    index: Index,
+    accept: Accept,
+    rollup: Rollup,
+    stored: BTreeMap<SplitKey, Box<Stored>>,
+    touched: BTreeSet<SplitKey>,
+    reports_listed: bool,
+    troubles: BTreeMap<Input, Trouble>,
+}
+
+/// A watch, by what it watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Input {
+    Facts(Kind),
+    Reports,
+}
+
+/// A status to be written, and what is known to be there.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub meta: ObjectMeta,
+    pub status: TrafficSplitStatus,
+    pub seen: Value,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self {
+            index: Index::awaiting(inputs::FACTS),
+            accept: Accept::default(),
+            rollup: Rollup::default(),
+            stored: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            reports_listed: false,
+            troubles: BTreeMap::new(),
+        }
+    }
+}
+
+impl View {
+    pub fn hear(&mut self, told: Told) {
+        match told {
+            Told::Facts(told) => self.hear_facts(told.kind, told.what),
+            Told::Node(heard) => self.hear_nodes(heard),
+            Told::Split(heard) => self.hear_splits(heard),
+            Told::Report(heard) => self.hear_reports(heard),
+        }
+    }
+
+    /// Compiles what changed and gives the splits that have to be looked at. None as long as an
+    /// input has not listed: what is not known yet would look like what is not there.
+    pub fn take_touched(&mut self) -> BTreeSet<SplitKey> {
+        if !self.reports_listed {
+            return BTreeSet::new();
+        }
+        let Some(mut touched) = self.accept.pass(&mut self.index) else {
+            return BTreeSet::new();
+        };
+        touched.append(&mut self.touched);
+        touched
+    }
+
+    /// The status that a split should have. `None` if there is no such split.
+    pub fn wanted(&self, key: &SplitKey, now: Timestamp) -> Option<Wanted> {
+        let stored = self.stored.get(key)?;
+        let judged = self.accept.judge(&self.index, key)?;
+        let uid = stored.meta.uid.as_deref().unwrap_or_default();
+        let generation = stored.meta.generation;
+        let subject = Subject::from(key.clone());
+        let standing = self
+            .rollup
+            .standing(&subject, uid, generation.unwrap_or_default());
+        let before = conditions(&stored.status);
+        Some(Wanted {
+            meta: stored.meta.clone(),
+            status: status::of(judged, &standing, generation, &before, now),
+            seen: stored.status.clone(),
+        })
+    }
+
+    /// A write of ours, of which the watch will tell later.
+    pub fn note_written(&mut self, key: &SplitKey, wanted: &Wanted, version: &str) {
+        let Some(stored) = self.stored.get_mut(key) else {
+            return;
+        };
+        let based_on = &wanted.meta.resource_version;
+        if stored.meta.resource_version == *based_on
+            && let Ok(status) = serde_json::to_value(&wanted.status)
+        {
+            stored.meta.resource_version = Some(version.to_owned());
+            stored.status = status;
+        }
+    }
+
+    pub fn splits(&self) -> impl Iterator<Item = &SplitKey> {
+        self.stored.keys()
+    }
+
+    /// Why nothing can be said yet.
+    pub fn is_complete(&self) -> Result<(), String> {
+        let mut awaited: Vec<_> = self.index.awaited().iter().map(Kind::to_string).collect();
+        if !self.reports_listed {
+            awaited.push("NodeReport".to_owned());
+        }
+        if awaited.is_empty() {
+            return Ok(());
+        }
+        let mut text = format!("not listed yet: {}", awaited.join(", "));
+        for (input, trouble) in &self.troubles {
+            text = format!("{text}\nwatch of {}: {}", input.name(), trouble.text);
+        }
+        Err(text)
+    }
+
+    /// The watches that are behind.
+    pub fn troubles(&self) -> usize {
+        self.troubles.len()
+    }
+
+    /// The nodes that should carry Sluice.
+    pub fn nodes(&self) -> usize {
+        self.rollup.nodes().len()
+    }
+
+    fn hear_facts(&mut self, kind: Kind, what: What) {
+        match what {
+            What::Changes(changes) => {
+                for change in changes {
+                    self.index.apply(change);
+                }
+            }
+            What::Trouble(trouble) => self.trouble(Input::Facts(kind), trouble),
+            What::Well => self.well(Input::Facts(kind)),
+        }
+    }
+
+    fn hear_nodes(&mut self, heard: Heard<SeenNode>) {
+        let mut moved = false;
+        match &heard {
+            Heard::Listed(nodes) => {
+                let there: BTreeSet<_> = nodes.iter().map(|node| &node.key).collect();
+                let gone: Vec<NodeKey> = self.rollup.nodes().iter().cloned().collect();
+                for node in gone.into_iter().filter(|node| !there.contains(node)) {
+                    moved |= self.rollup.set_node(node, false);
+                }
+                for node in nodes {
+                    moved |= self.rollup.set_node(node.key.clone(), node.should);
+                }
+            }
+            Heard::Set(node) => moved = self.rollup.set_node(node.key.clone(), node.should),
+            Heard::Gone(name) => moved = self.rollup.set_node(NodeKey(name.clone()), false),
+            Heard::Trouble(_) | Heard::Well => {}
+        }
+        if moved {
+            self.touched.extend(self.stored.keys().cloned());
+        }
+        let told = sluice_runtime::watch::Told::of(Kind::Node, heard.map(|node| node.object));
+        self.hear_facts(told.kind, told.what);
+    }
+
+    fn hear_splits(&mut self, heard: Heard<SeenSplit>) {
+        match &heard {
+            Heard::Listed(splits) => {
+                let there = splits
+                    .iter()
+                    .map(|split| (split.key.clone(), split.stored.clone()));
+                self.touched
+                    .extend(splits.iter().map(|split| split.key.clone()));
+                self.stored = there.collect();
+            }
+            Heard::Set(split) => {
+                self.stored.insert(split.key.clone(), split.stored.clone());
+                self.touched.insert(split.key.clone());
+            }
+            Heard::Gone(name) => drop(self.stored.remove(&SplitKey(name.clone()))),
+            Heard::Trouble(_) | Heard::Well => {}
+        }
+        let heard = heard.map(|split| split.object);
+        let told = sluice_runtime::watch::Told::of(Kind::TrafficSplit, heard);
+        self.hear_facts(told.kind, told.what);
+    }
+
+    fn hear_reports(&mut self, heard: Heard<SeenReport>) {
+        match heard {
+            Heard::Listed(reports) => {
+                let there: BTreeSet<_> = reports.iter().map(|report| report.node.clone()).collect();
+                let gone: Vec<_> = self.rollup.reporters().cloned().collect();
+                for node in gone.into_iter().filter(|node| !there.contains(node)) {
+                    self.hear_report(&node, None);
+                }
+                for SeenReport { node, report } in reports {
+                    self.hear_report(&node, report.as_deref());
+                }
+                self.reports_listed = true;
+            }
+            Heard::Set(SeenReport { node, report }) => self.hear_report(&node, report.as_deref()),
+            Heard::Gone(name) => self.hear_report(&NodeKey(name), None),
+            Heard::Trouble(trouble) => self.trouble(Input::Reports, trouble),
+            Heard::Well => self.well(Input::Reports),
+        }
+    }
+
+    fn hear_report(&mut self, node: &NodeKey, report: Option<&NodeReportStatus>) {
+        let entries = report.map(Entry::all_of);
+        let changed = self.rollup.hear(node, entries.into_iter().flatten());
+        let splits = changed
+            .into_iter()
+            .filter(|policy| policy.kind == Kind::TrafficSplit);
+        self.touched
+            .extend(splits.map(|policy| SplitKey(policy.name)));
+    }
+
+    fn trouble(&mut self, input: Input, trouble: Trouble) {
+        if self.troubles.get(&input) != Some(&trouble) {
+            tracing::warn!(
+                input = input.name(),
+                problem = trouble.text,
+                "a watch is behind"
+            );
+        }
+        self.troubles.insert(input, trouble);
+    }
+
+    fn well(&mut self, input: Input) {
+        if self.troubles.remove(&input).is_some() {
+            tracing::info!(input = input.name(), "a watch is up to date again");
+        }
+    }
+}
+
+impl Input {
+    pub fn name(self) -> String {
+        match self {
+            Self::Facts(kind) => kind.to_string(),
+            Self::Reports => "NodeReport".to_owned(),
+        }
+    }
+}
+
+/// The conditions of a stored status; those that make no sense are replaced.
+pub fn conditions(status: &Value) -> Vec<Condition> {
+    let conditions = status.get("conditions").and_then(Value::as_array);
+    let conditions = conditions.into_iter().flatten();
+    conditions
+        .filter_map(|condition| Condition::deserialize(condition).ok())
+        .collect()
+}
