@@ -7,7 +7,7 @@ XTASK := $(CARGO) run $(if $(BUILT),--quiet) --package sluice-xtask --
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo test test-all lint kernels cluster cluster-down cluster-env clean cargo
+.PHONY: help setup demo test test-all lint images kernels cluster cluster-down cluster-env clean cargo
 
 help: ## Show this list.
 	@echo "Sluice. Each target sets up what it needs; the first run takes a while, later ones do not."
@@ -28,10 +28,13 @@ test-all: cargo ## Like test, with the long forms.
 lint: cargo ## Check format, lints, shell, Go, and the rules on dependencies.
 	@$(XTASK) lint
 
+images: cargo ## Write the container images (OCI archives) into target/images; TAG=… names another version.
+	@$(XTASK) images $(if $(TAG),--tag $(TAG))
+
 kernels: cargo ## Boot Linux 5.10, 6.1, 6.12 and the newest in qemu: a table of features and tests.
 	@$(XTASK) kernels
 
-cluster: cargo ## Raise a real cluster, until Ctrl-C: NODES=2 PROXY=kube-proxy|none MODE=nftables|iptables IMAGES="a.tar" DETACH=1.
+cluster: cargo ## Raise a real cluster, until Ctrl-C: NODES=2 PROXY=kube-proxy|sluice|none MODE=nftables|iptables IMAGES="a.tar" DETACH=1.
 	@$(XTASK) testbed cluster $(if $(NODES),--nodes $(NODES)) $(if $(PROXY),--proxy $(PROXY)) \
 	  $(if $(MODE),--mode $(MODE)) $(foreach image,$(IMAGES),--image $(image)) $(if $(DETACH),--detach)
 

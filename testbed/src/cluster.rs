@@ -50,6 +50,7 @@ mod kubectl;
 pub(crate) mod node;
 mod pod;
 mod raise;
+pub mod shipped;
 mod standing;
 mod tools;
 
@@ -57,6 +58,8 @@ mod tools;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proxy {
     KubeProxy(Mode),
+    /// Sluice alone, as it is shipped: see [`shipped`].
+    Sluice,
     /// Nobody, until something else does.
     None,
 }

@@ -6,6 +6,7 @@
 mod cache;
 mod clean;
 mod demo;
+mod images;
 mod kernels;
 mod key;
 mod lint;
@@ -40,6 +41,8 @@ enum Task {
     Test(test::Args),
     /// Like `test`, with the long form of each test.
     TestAll(test::Args),
+    /// Write the container images of Sluice, as OCI archives, into target/images.
+    Images(images::Args),
     /// Check format, lints, shell, Go, and the rules on dependencies.
     Lint,
     /// Boot other kernels in qemu: what each has of what Sluice uses, and the kernel tier on each.
@@ -76,6 +79,10 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         }
         Task::Test(args) => test::run(&workspace, &args, test::Form::Short),
         Task::TestAll(args) => test::run(&workspace, &args, test::Form::Long),
+        Task::Images(args) => {
+            images::run(&workspace, &args)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Task::Lint => lint::run(&workspace),
         Task::Kernels(args) => kernels::run(&workspace, &args),
         Task::Demo(args) => {

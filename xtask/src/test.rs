@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use crate::images;
 use crate::kernels;
 use crate::process::{start, succeeds};
 use crate::progress::elapsed;
@@ -39,6 +40,9 @@ pub(crate) enum Form {
     Short,
     Long,
 }
+
+/// The package whose tests raise clusters.
+const CLUSTER_TESTS: &str = "sluice-kind-tests";
 
 /// What every user's tests need, and what only root's do: the tiers skip themselves without.
 const NEEDS: [Need; 2] = [Need::Packages(Purpose::Build), Need::BpfLinker];
@@ -101,11 +105,7 @@ impl Session<'_> {
     fn everything(&self) -> Result<bool> {
         self.set_up()?;
         let building = Instant::now();
-        // With the tests' features from the start: every crate is compiled once, and the binaries
-        // that tests run are there.
-        let mut build = self.workspace.cargo();
-        build.args(["build", "--workspace", "--lib", "--bins", "--tests"]);
-        if !succeeds(&mut build)? {
+        if !self.build()? {
             return Ok(false);
         }
         eprintln!("build: {}", elapsed(building.elapsed()));
@@ -120,7 +120,26 @@ impl Session<'_> {
 
     fn some(&self, which: &[String]) -> Result<bool> {
         self.set_up()?;
+        let clusters = which.iter().any(|word| word == CLUSTER_TESTS);
+        if clusters && !self.build()? {
+            return Ok(false);
+        }
         self.cargo_test(which)
+    }
+
+    /// Builds everything, and writes the images: clusters run what this checkout makes, not what is left of another.
+    fn build(&self) -> Result<bool> {
+        // With the tests' features from the start: every crate is compiled once, and the binaries
+        // that tests run are there.
+        let mut build = self.workspace.cargo();
+        build.args(["build", "--workspace", "--lib", "--bins", "--tests"]);
+        if !succeeds(&mut build)? {
+            return Ok(false);
+        }
+        if requirements::is_root() {
+            images::for_tests(self.workspace)?;
+        }
+        Ok(true)
     }
 
     /// Without root the tests run with what is there: a tool that is missing is a skip with its
@@ -142,6 +161,7 @@ impl Session<'_> {
             .args(["test", "--no-fail-fast"])
             .args(which)
             .env("SLUICE_TOOLS", self.workspace.tools())
+            .env("SLUICE_IMAGES", images::folder(self.workspace, true))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::images;
 use crate::process::succeeds;
 use crate::requirements;
 use crate::setup::{self, Need, Purpose};
@@ -13,6 +14,8 @@ use crate::workspace::Workspace;
 const PROGRAM: &str = "sluice-testbed";
 /// The verb that needs all that clusters need.
 const CLUSTER: &str = "cluster";
+/// The word that asks for a cluster with our own images.
+const SLUICE: &str = "sluice";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -35,6 +38,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
             workspace,
             &[Need::Packages(Purpose::Cluster), Need::Cluster],
         )?;
+        if args.words.iter().any(|word| word == SLUICE) {
+            images::run(workspace, &images::Args::dev())?;
+        }
     }
     let mut build = workspace.cargo();
     build.args(["build", "--quiet", "--package", PROGRAM, "--bin", PROGRAM]);
@@ -45,6 +51,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let error = Command::new(&program)
         .args(&args.words)
         .env("SLUICE_TOOLS", workspace.tools())
+        .env("SLUICE_IMAGES", images::folder(workspace, true))
         .exec();
     Err(error).with_context(|| format!("cannot start {}", program.display()))
 }

@@ -16,7 +16,7 @@ use super::forwarder::Forwarder;
 use super::kubectl::Kubectl;
 use super::node::Node;
 use super::tools::Tools;
-use super::{Access, Builder, Cluster, addresses, dns, images};
+use super::{Access, Builder, Cluster, Proxy, addresses, dns, images, shipped};
 use crate::fabric::Fabric;
 use crate::tier::eventually;
 
@@ -28,6 +28,10 @@ pub(super) fn raise(builder: &Builder) -> Result<Cluster> {
         tell: builder.tell,
     };
     let tools = Tools::find()?;
+    let mut archives = builder.images.clone();
+    if builder.proxy == Proxy::Sluice {
+        archives.extend(shipped::images(shipped::VERSION)?);
+    }
     let fabric = Fabric::start()?;
     let authority = Authority::create(fabric.run().folder().join("certificates"))?;
     let api = SocketAddr::new(fabric.own().address4().into(), addresses::API_PORT);
@@ -40,7 +44,7 @@ pub(super) fn raise(builder: &Builder) -> Result<Cluster> {
     };
 
     let (control_plane, mut nodes) = thread::scope(|scope| {
-        let nodes = scope.spawn(|| make_nodes(&fabric, &tools, builder, clock));
+        let nodes = scope.spawn(|| make_nodes(&fabric, &tools, builder.nodes, archives, clock));
         let (etcd, api_server) = starter.start_api(&kubectl)?;
         clock.tell("etcd and the API server are ready");
         let (controller_manager, scheduler) = starter.start_controllers()?;
@@ -71,6 +75,10 @@ pub(super) fn raise(builder: &Builder) -> Result<Cluster> {
     };
     await_nodes(&cluster)?;
     clock.tell("the nodes are ready");
+    if builder.proxy == Proxy::Sluice {
+        cluster.install(shipped::VERSION)?;
+        clock.tell("Sluice is installed, and ready on every node");
+    }
     cluster.rolled_out("kube-system", "deployment/coredns", PATIENCE)?;
     clock.tell("the name server answers");
     Ok(cluster)
@@ -111,7 +119,8 @@ fn admin(
 fn make_nodes(
     fabric: &Fabric,
     tools: &Tools,
-    builder: &Builder,
+    count: u8,
+    given: Vec<PathBuf>,
     clock: Clock,
 ) -> Result<Vec<Node>> {
     let folder = fabric.run().folder().join("images");
@@ -119,7 +128,7 @@ fn make_nodes(
     let written = thread::scope(|scope| {
         let writing = scope.spawn(|| images::write(&folder, tools));
         // The fabric numbers its nodes in the order in which they join.
-        let nodes = (1..=builder.nodes)
+        let nodes = (1..=count)
             .map(|number| {
                 let name = format!("node{number}");
                 Node::create(fabric, tools, &name).with_context(|| format!("making {name}"))
@@ -129,7 +138,7 @@ fn make_nodes(
     });
     let (mut archives, nodes): (Vec<PathBuf>, _) = written?;
     clock.tell("the nodes have their namespaces and containerd");
-    archives.extend(builder.images.iter().cloned());
+    archives.extend(given);
     thread::scope(|scope| {
         let imports: Vec<_> = nodes
             .iter()

@@ -64,6 +64,8 @@ pub(super) struct Shape {
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Who {
     KubeProxy,
+    /// Sluice alone, as it is shipped
+    Sluice,
     /// Nobody, until something in the cluster does
     None,
 }
@@ -79,6 +81,7 @@ impl Shape {
     fn proxy(&self) -> Proxy {
         match (self.proxy, self.mode) {
             (Who::None, _) => Proxy::None,
+            (Who::Sluice, _) => Proxy::Sluice,
             (Who::KubeProxy, How::Nftables) => Proxy::KubeProxy(Mode::Nftables),
             (Who::KubeProxy, How::Iptables) => Proxy::KubeProxy(Mode::Iptables),
         }
