@@ -7,6 +7,9 @@ use sluice_runtime::{client::Way, telemetry::Logs};
 
 use crate::program::Refusal;
 
+/// Where an agent pins if it is told nothing else.
+const BPFFS: &str = "/sys/fs/bpf/sluice";
+
 /// Keeps one node's kernel sending each connect where Services and TrafficSplits say.
 ///
 /// Programs and maps are pinned: they go on while the agent is stopped, crashed or being replaced.
@@ -68,7 +71,7 @@ pub struct Run {
         long,
         env = "SLUICE_BPFFS",
         value_name = "DIR",
-        default_value = "/sys/fs/bpf/sluice"
+        default_value = BPFFS
     )]
     pub bpffs: PathBuf,
 
@@ -106,6 +109,26 @@ pub enum Verb {
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
+
+    /// Take Sluice off this node: detach its programs, then remove its maps and folders.
+    ///
+    /// Refused while an agent runs. Connections that are established go on. Needs root; may be repeated.
+    Cleanup(Cleanup),
+}
+
+/// What `cleanup` works on.
+#[derive(Clone, Debug, Group)]
+pub struct Cleanup {
+    /// Where the agent has pinned its programs and maps.
+    #[arg(long, env = "SLUICE_BPFFS", value_name = "DIR", default_value = BPFFS)]
+    pub bpffs: PathBuf,
+
+    /// Also remove what an agent on manifests has kept here over restarts.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 /// The form of an answer.

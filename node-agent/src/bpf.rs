@@ -24,6 +24,7 @@ const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const PROG_QUERY: libc::c_int = 16;
 const LINK_CREATE: libc::c_int = 28;
 const LINK_UPDATE: libc::c_int = 29;
+const LINK_DETACH: libc::c_int = 34;
 
 /// Where a cgroup program hooks in (`enum bpf_attach_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,19 @@ pub fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
         old_program: 0,
     };
     call(LINK_UPDATE, &attr).map(drop)
+}
+
+/// Takes a link's program off its cgroup at once, whoever else holds the link.
+pub fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
+    #[derive(IntoBytes, Immutable)]
+    #[repr(C)]
+    struct Attr {
+        link: i32,
+    }
+    let attr = Attr {
+        link: link.as_raw_fd(),
+    };
+    call(LINK_DETACH, &attr).map(drop)
 }
 
 /// What a cgroup link holds together. A link whose cgroup is gone names cgroup 0.

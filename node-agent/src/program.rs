@@ -55,8 +55,20 @@ impl Pins {
         self.links().join(hook.program())
     }
 
-    fn links(&self) -> PathBuf {
+    pub(crate) fn links(&self) -> PathBuf {
         self.root.join("links")
+    }
+
+    /// Whether this is a folder that an agent of some version made in the root.
+    pub(crate) fn is_ours(&self, folder: &Path) -> bool {
+        let version = |name: &str| {
+            let number = ["abi-", "socket-"]
+                .iter()
+                .find_map(|kind| name.strip_prefix(kind));
+            number.is_some_and(|number| number.parse::<u32>().is_ok())
+        };
+        let name = folder.file_name().and_then(|name| name.to_str());
+        folder == self.links() || name.is_some_and(version)
     }
 }
 

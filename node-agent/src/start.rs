@@ -16,6 +16,7 @@ use crate::{
     admin,
     agent::{self, Agent, Attach, drive, status::Node},
     args::{Args, Run, Verb},
+    cleanup,
     features::{self, Features},
     inputs::{Input, News, cluster::Cluster, files::Files},
     maps::kernel::Kernel,
@@ -28,6 +29,7 @@ use crate::{
 pub fn run(args: &Args) -> Result<ExitCode> {
     match (&args.verb, &args.run) {
         (Some(Verb::Features { output }), _) => features::command(*output),
+        (Some(Verb::Cleanup(options)), _) => cleanup::command(options),
         (None, Some(run)) => {
             run.logs.start()?;
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -110,7 +112,7 @@ async fn serve(run: &Run) -> Result<()> {
 /// Where the objects are.
 enum World {
     Files(Box<Files>),
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
 }
 
 impl World {
@@ -126,7 +128,7 @@ impl World {
         };
         info!(server = %server.url, "watching a cluster");
         let cluster = Cluster::watch(&server, &run.node_name);
-        Ok((Self::Cluster(cluster), Some(server)))
+        Ok((Self::Cluster(cluster.into()), Some(server)))
     }
 }
 

@@ -1,6 +1,10 @@
-//! The few raw `bpf(2)` calls that the testbed itself needs: a probe, and reading a socket's storage.
+//! The few raw `bpf(2)` calls that the testbed itself needs: a probe, reading a socket's storage, and listing the
+//! programs on a cgroup.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
+use std::fs::File;
+use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -13,6 +17,7 @@ const BPF_MAP_LOOKUP_ELEM: i32 = 1;
 const BPF_OBJ_PIN: i32 = 6;
 const BPF_OBJ_GET: i32 = 7;
 const BPF_OBJ_GET_INFO_BY_FD: i32 = 15;
+const BPF_PROG_QUERY: i32 = 16;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
 
 // What each call here passes is the beginning of `union bpf_attr`: the kernel takes it as zero beyond the given length.
@@ -57,6 +62,16 @@ struct MapInfo {
     value_size: u32,
     max_entries: u32,
     flags: u32,
+}
+
+#[repr(C)]
+struct Query {
+    target: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    programs: u64,
+    count: u32,
 }
 
 /// Whether this process may use BPF at all.
@@ -118,6 +133,33 @@ pub fn socket_storage(pin: &Path, socket: BorrowedFd<'_>) -> Result<Vec<u8>, Err
     };
     call(BPF_MAP_LOOKUP_ELEM, &mut element)?;
     Ok(value)
+}
+
+/// The ids of the programs that are attached to this very cgroup, whatever they hook into.
+pub fn programs_on(cgroup: &Path) -> io::Result<BTreeSet<u32>> {
+    /// Beyond the last `enum bpf_attach_type` of any kernel so far.
+    const ATTACH_TYPES: u32 = 128;
+    const MOST: usize = 64;
+    let cgroup = File::open(cgroup)?;
+    let mut found = BTreeSet::new();
+    for attach_type in 0..ATTACH_TYPES {
+        let mut programs = [0_u32; MOST];
+        let mut query = Query {
+            target: cgroup.as_raw_fd().cast_unsigned(),
+            attach_type,
+            query_flags: 0,
+            attach_flags: 0,
+            programs: programs.as_mut_ptr() as u64,
+            count: MOST as u32,
+        };
+        match call(BPF_PROG_QUERY, &mut query) {
+            Ok(_) => found.extend(&programs[..query.count as usize]),
+            // Not a hook of cgroups (some take the number for an interface's), or none that this kernel knows.
+            Err(Errno::EINVAL | Errno::EBADF | Errno::ENODEV | Errno::ENOTSUP) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(found)
 }
 
 /// One call of `bpf(2)`. `Attribute` is one of the structs above, the one that `command` takes, and its pointers are

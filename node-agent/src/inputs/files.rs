@@ -86,7 +86,7 @@ impl Files {
         };
         let absolute = std::path::absolute(directory).map_err(failed)?;
         let present = manifests(&absolute).map_err(failed)?;
-        let copies = Copies::open(&state.join("manifests"), &absolute, &present);
+        let copies = Copies::open(&kept_in(state), &absolute, &present);
         let copies = copies.map_err(|source| FilesError::State {
             path: state.into(),
             source,
@@ -366,6 +366,11 @@ fn stamp(file: &Path) -> Option<Stamp> {
     let data = fs::metadata(file).ok()?;
     let modified = i128::from(data.mtime()) * SECOND + i128::from(data.mtime_nsec());
     Some((modified, data.len(), data.ino()))
+}
+
+/// Where the last good contents are, of what is kept over restarts.
+pub(crate) fn kept_in(state: &Path) -> PathBuf {
+    state.join("manifests")
 }
 
 fn manifests(directory: &Path) -> io::Result<Vec<PathBuf>> {

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -58,7 +58,15 @@ impl Bed {
         self.agent_at(self.node.cgroup().path())
     }
 
-    pub(crate) fn agent_at(&self, cgroup_root: &std::path::Path) -> Result<Process> {
+    pub(crate) fn agent_at(&self, cgroup_root: &Path) -> Result<Process> {
+        self.agent_of(cgroup_root, self.node.bpffs())
+    }
+
+    pub(crate) fn agent_with_pins(&self, bpffs: &Path) -> Result<Process> {
+        self.agent_of(self.node.cgroup().path(), bpffs)
+    }
+
+    fn agent_of(&self, cgroup_root: &Path, bpffs: &Path) -> Result<Process> {
         let command = self.node.command("agent", AGENT)?;
         command
             .args(["--node-name", "node-1", "--check-every", "1", "--manifests"])
@@ -68,7 +76,7 @@ impl Bed {
             .arg("--cgroup-root")
             .arg(cgroup_root)
             .arg("--bpffs")
-            .arg(self.node.bpffs())
+            .arg(bpffs)
             .spawn()
     }
 
@@ -120,6 +128,11 @@ impl Bed {
             Ok(())
         })
     }
+}
+
+/// Port 80 of this address.
+pub(crate) fn at(ip: &str) -> Result<SocketAddr> {
+    Ok(SocketAddr::new(ip.parse()?, 80))
 }
 
 fn image_of(objects: &[Value]) -> Result<Image> {

@@ -9,10 +9,12 @@ use sluice_testbed::{
 };
 
 mod bed;
+mod cleaned;
 mod killed;
 mod lived;
 
 fn main() -> ExitCode {
+    use cleaned::*;
     use killed::*;
     use lived::*;
     sluice_testbed::entry();
@@ -33,6 +35,8 @@ fn main() -> ExitCode {
             test!(an_agent_that_ends_leaves_the_kernel_at_work),
             test!(changes_from_outside_are_put_right),
             test!(an_agent_killed_at_random_loses_no_connect_and_finds_its_way),
+            test!(a_clean_up_leaves_the_node_as_it_was_before_the_agent),
+            test!(a_clean_up_waits_for_the_agent_to_end),
             test!(a_file_broken_while_no_agent_runs_keeps_its_last_good_state),
             test!(a_file_that_was_never_good_holds_back_deleting_what_it_may_mean),
         ],
