@@ -39,11 +39,16 @@ struct Component {
     user: Option<u32>,
 }
 
-const COMPONENTS: [Component; 2] = [
+const COMPONENTS: [Component; 3] = [
     Component {
         name: "node-agent",
         title: "Sluice node agent",
         user: None,
+    },
+    Component {
+        name: "operator",
+        title: "Sluice operator",
+        user: Some(NOBODY),
     },
     Component {
         name: "webhook",

@@ -105,7 +105,7 @@ impl Cluster {
 }
 
 /// What has an image of its own.
-const COMPONENTS: [&str; 2] = ["node-agent", "webhook"];
+const COMPONENTS: [&str; 3] = ["node-agent", "operator", "webhook"];
 
 /// Gives each agent the cgroups of its node; the variable is replaced in each pod.
 fn cgroup_roots(run: &Run) -> serde_json::Value {
