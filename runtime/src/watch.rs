@@ -32,7 +32,7 @@ const QUEUE: usize = 1024;
 
 /// Watches of several kinds, each message of which is an `M`; dropping them ends them.
 pub struct Watches<M = Told> {
-    server: Server,
+    through_service: bool,
     sender: Sender<M>,
     told: Receiver<M>,
     tasks: JoinSet<()>,
@@ -76,7 +76,7 @@ impl<M: Send + 'static> Watches<M> {
     pub fn of(server: &Server) -> Self {
         let (sender, told) = mpsc::channel(QUEUE);
         Self {
-            server: server.clone(),
+            through_service: server.through_service,
             sender,
             told,
             tasks: JoinSet::new(),
@@ -93,7 +93,7 @@ impl<M: Send + 'static> Watches<M> {
         K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
         T: Send + 'static,
     {
-        let follow = Follow::new(&self.server, self.sender.clone(), Box::new(wrap));
+        let follow = Follow::new(self.through_service, self.sender.clone(), Box::new(wrap));
         self.tasks.spawn(follow.run(asked, Box::new(read)));
     }
 

@@ -22,10 +22,7 @@ use super::{
     Asked, Heard, Trouble,
     absence::{self, code},
 };
-use crate::{
-    client::Server,
-    pause::{Pause, jittered},
-};
+use crate::pause::{Pause, jittered};
 
 /// Objects per page of a list: so many whole ones are in memory at a time.
 const PAGE: u32 = 500;
@@ -80,8 +77,8 @@ enum End {
 struct Deaf;
 
 impl<T, M> Follow<T, M> {
-    pub(super) fn new(server: &Server, to: Sender<M>, wrap: Wrap<T, M>) -> Self {
-        let hint = if server.through_service {
+    pub(super) fn new(through_service: bool, to: Sender<M>, wrap: Wrap<T, M>) -> Self {
+        let hint = if through_service {
             "; if Sluice itself is to carry the Service of the API server, name a way past it with --api-server"
         } else {
             ""

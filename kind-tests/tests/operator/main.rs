@@ -1,0 +1,69 @@
+//! The operator against a real control plane: what it says in status, when it writes, and who of several does.
+//!
+//! The operators, and the agent of the one node, are this very program in other roles.
+
+use std::env;
+use std::process::{ExitCode, exit};
+
+use clap::Parser as _;
+use sluice_node_agent::object;
+use sluice_testbed::command;
+use sluice_testbed::requirements::Missing;
+use sluice_testbed::tier::{self, Tier, test};
+
+use bed::{AGENT, OPERATOR};
+use leaders::a_leader_that_was_stopped_writes_nothing_when_it_goes_on;
+use leaders::a_standby_takes_over_when_the_leader_is_killed;
+use statuses::a_loser_is_told_and_takes_over_when_the_winner_goes;
+use statuses::a_node_whose_agent_stands_still_is_named;
+use statuses::a_status_says_what_became_of_the_split;
+use statuses::a_status_that_somebody_else_wrote_is_put_right;
+use statuses::nothing_is_written_when_nothing_changed;
+
+mod bed;
+mod leaders;
+mod statuses;
+
+fn main() -> ExitCode {
+    sluice_testbed::entry();
+    if command::is_called() {
+        return command::main();
+    }
+    match env::args().nth(1).as_deref() {
+        Some(AGENT) => be(|args| {
+            sluice_node_agent::run(&sluice_node_agent::args::Args::parse_from(args)).map(drop)
+        }),
+        Some(OPERATOR) => {
+            be(|args| sluice_operator::run(&sluice_operator::args::Args::parse_from(args)))
+        }
+        _ => {}
+    }
+    let compiled = || {
+        object::bytes()
+            .map(drop)
+            .map_err(|missing| Missing(missing.to_string()))
+    };
+    tier::main_if(
+        Tier::Cluster,
+        Tier::Cluster.check().and_then(|()| compiled()),
+        vec![
+            test!(a_status_says_what_became_of_the_split),
+            test!(a_loser_is_told_and_takes_over_when_the_winner_goes),
+            test!(a_status_that_somebody_else_wrote_is_put_right),
+            test!(a_node_whose_agent_stands_still_is_named),
+            test!(nothing_is_written_when_nothing_changed),
+            test!(a_standby_takes_over_when_the_leader_is_killed),
+            test!(a_leader_that_was_stopped_writes_nothing_when_it_goes_on),
+        ],
+    )
+}
+
+fn be(program: impl FnOnce(env::Args) -> anyhow::Result<()>) -> ! {
+    let mut args = env::args();
+    args.next();
+    let outcome = program(args);
+    if let Err(error) = &outcome {
+        eprintln!("error: {error:#}");
+    }
+    exit(i32::from(outcome.is_err()));
+}
