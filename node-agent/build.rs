@@ -26,6 +26,8 @@ fn main() -> Fallible<()> {
         .join("..")
         .canonicalize()?;
     for input in [
+        "Cargo.toml",
+        "Cargo.lock",
         "node-ebpf/src",
         "node-ebpf/Cargo.toml",
         "node-abi/src",
@@ -62,8 +64,9 @@ fn main() -> Fallible<()> {
 
 /// The path of the object, or what is missing for it.
 fn produce(workspace: &Path, out: &Path) -> Fallible<Result<PathBuf, String>> {
-    if let Some(given) = env::var_os("EBPF_OBJECT") {
-        return Ok(Ok(given.into()));
+    if let Some(given) = env::var_os("EBPF_OBJECT").map(PathBuf::from) {
+        println!("cargo::rerun-if-changed={}", given.display());
+        return Ok(Ok(given));
     }
     // OUT_DIR is TARGET_DIR/[TRIPLE/]PROFILE/build/PACKAGE-HASH/out; cargo tags TARGET_DIR, and
     // TARGET_DIR/TRIPLE too.

@@ -4,6 +4,8 @@
 //! Each attribute struct is the leading part of the kernel's union for that command; the kernel takes
 //! what is missing as zero.
 
+mod grace;
+
 use std::{
     ffi::CString,
     io,
@@ -15,6 +17,8 @@ use std::{
 };
 
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+pub use grace::GracePeriod;
 
 const MAP_CREATE: libc::c_int = 0;
 const PROG_LOAD: libc::c_int = 5;
@@ -260,16 +264,4 @@ pub fn query_tcx(interface: u32) -> io::Result<()> {
         reserved: 0,
     };
     call(PROG_QUERY, &attr).map(drop)
-}
-
-/// Returns once every kernel program that is running now has ended: what they read may be reused.
-pub fn wait_for_programs() -> io::Result<()> {
-    const GLOBAL: libc::c_int = 1;
-    // SAFETY: a system call without pointers.
-    let outcome = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
-    if outcome < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
 }

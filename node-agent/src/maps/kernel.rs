@@ -1,5 +1,7 @@
 //! The maps as pinned.
 
+use std::io;
+
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray};
 use sluice_model::{
     ids::Capacities,
@@ -15,7 +17,7 @@ use sluice_node_abi::{
 use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
 
 use super::{MapOpenError, Mapped, Maps, MapsError, OutOfBounds};
-use crate::{bpf, program::Pins};
+use crate::{bpf::GracePeriod, program::Pins};
 
 type KeyBytes = [u8; size_of::<FrontendKey>()];
 type FrontendBytes = [u8; size_of::<Frontend>()];
@@ -33,14 +35,18 @@ pub struct Kernel {
     pub health: Mapped<Health>,
     pub settings: Mapped<u64>,
     pub verdicts: PerCpuArray<MapData, u64>,
+    grace: GracePeriod,
 }
 
-/// A pinned map that could not be used.
 #[derive(Debug, thiserror::Error)]
-#[error("map {name}")]
-pub struct OpenError {
-    name: &'static str,
-    source: MapOpenError,
+pub enum OpenError {
+    #[error("map {name}")]
+    Map {
+        name: &'static str,
+        source: MapOpenError,
+    },
+    #[error("cannot make the map of maps that the wait for running programs needs")]
+    Grace(#[source] io::Error),
 }
 
 impl Kernel {
@@ -64,6 +70,7 @@ impl Kernel {
             verdicts: open(pins, maps::VERDICTS, |map| {
                 Ok(PerCpuArray::try_from(Map::PerCpuArray(map))?)
             })?,
+            grace: GracePeriod::new().map_err(OpenError::Grace)?,
         })
     }
 
@@ -197,7 +204,7 @@ impl Maps for Kernel {
         match op {
             Op::Put(entry) => self.put(entry),
             Op::Delete(place) => self.delete(*place),
-            Op::Barrier => bpf::wait_for_programs().map_err(MapsError::Barrier),
+            Op::Barrier => self.grace.wait().map_err(MapsError::Barrier),
         }
     }
 }
@@ -226,5 +233,5 @@ fn open<T>(
     let opened = MapData::from_pin(pins.map(name))
         .map_err(MapOpenError::from)
         .and_then(wrap);
-    opened.map_err(|source| OpenError { name, source })
+    opened.map_err(|source| OpenError::Map { name, source })
 }
