@@ -8,7 +8,7 @@ mod grace;
 
 use std::{
     ffi::CString,
-    io,
+    fs, io,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -103,6 +103,17 @@ pub fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
         link: link.as_raw_fd(),
     };
     call(LINK_DETACH, &attr).map(drop)
+}
+
+/// Takes off the program of a pinned link, and the pin. Removing the pin alone would leave the program at
+/// work for as long as anybody holds the link.
+pub fn detach_pinned(path: &Path) -> io::Result<()> {
+    match detach_link(open_pinned(path)?.as_fd()) {
+        // Its cgroup is gone, and took it off.
+        Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {}
+        outcome => outcome?,
+    }
+    fs::remove_file(path)
 }
 
 /// What a cgroup link holds together. A link whose cgroup is gone names cgroup 0.

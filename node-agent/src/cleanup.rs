@@ -7,7 +7,6 @@
 use std::{
     ffi::OsStr,
     fs, io,
-    os::fd::AsFd,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -80,7 +79,11 @@ pub fn clean_kernel(bpffs: &Path) -> Result<Cleaned, CleanupError> {
     };
     links.sort_by_key(place);
     for path in links {
-        detach(&path)?;
+        let detached = bpf::detach_pinned(&path);
+        detached.map_err(|source| CleanupError::Detach {
+            path: path.clone(),
+            source,
+        })?;
         cleaned.detached.extend(name(&path));
     }
     for folder in entries(bpffs)? {
@@ -114,21 +117,6 @@ fn clean_state(state: &Path, cleaned: &mut Cleaned) -> Result<(), CleanupError> 
     }
     cleaned.left.extend(others);
     Ok(())
-}
-
-/// Removing the pin alone would leave the program at work as long as anybody holds the link.
-fn detach(path: &Path) -> Result<(), CleanupError> {
-    let failed = |source| CleanupError::Detach {
-        path: path.into(),
-        source,
-    };
-    let link = bpf::open_pinned(path).map_err(failed)?;
-    match bpf::detach_link(link.as_fd()) {
-        // Its cgroup is gone, and took it off.
-        Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {}
-        outcome => outcome.map_err(failed)?,
-    }
-    remove(fs::remove_file(path), path)
 }
 
 fn empty(folder: &Path) -> Result<(), CleanupError> {

@@ -2,7 +2,10 @@
 //!
 //! Maps and links are pinned, so the programs go on without the agent. A new agent opens the pinned
 //! maps, loads its own programs over them and puts these into the pinned links; no connect meets
-//! both or neither. A link is made anew only when the old one is gone or holds another cgroup.
+//! both or neither. A link is made anew only when the old one is gone or holds another cgroup. Where
+//! the layout of the maps is another, new maps stand beside the old ones until all is switched.
+
+mod leftovers;
 
 use std::{
     fs::{self, File},
@@ -25,6 +28,8 @@ use crate::{
     features::{Feature, Features},
     object,
 };
+
+pub use leftovers::{Found, LeftoverError};
 
 /// Where the pins are.
 #[derive(Clone, Debug)]
@@ -165,6 +170,8 @@ pub enum AttachError {
         program: &'static str,
         source: io::Error,
     },
+    #[error("all programs are attached, but what an earlier agent left is not removed")]
+    Leftover(#[from] LeftoverError),
 }
 
 /// Loaded programs over pinned maps, not yet attached.
@@ -248,6 +255,7 @@ impl Programs {
             }
             moved += 1;
         }
+        self.pins.retire()?;
         Ok(moved)
     }
 }

@@ -10,7 +10,7 @@ use sluice_runtime::{
     shutdown::Shutdown,
 };
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     admin,
@@ -58,8 +58,17 @@ async fn serve(run: &Run) -> Result<()> {
 
     let pins = Pins::new(&run.bpffs);
     let refusal = run.refusal.unwrap_or_else(|| Refusal::fitting(&features));
+    let found = pins.prepare()?;
+    if !found.missing.is_empty() {
+        warn!(
+            missing = ?found.missing,
+            "some of the pinned maps are gone, so all are made anew; until they are filled connects go on by the old ones",
+        );
+    }
     let programs = Programs::load(&pins, refusal)?;
-    let agent = Agent::start(Kernel::open(&pins)?)?;
+    let maps = Kernel::open(&pins)?;
+    maps.go_on_from(found.generation)?;
+    let agent = Agent::start(maps)?;
     info!(
         node = run.node_name,
         kernel = features.kernel,

@@ -87,6 +87,15 @@ impl Kernel {
         self.settings.read(setting as u32).unwrap_or_default()
     }
 
+    /// No generation up to this one is given out again.
+    pub fn go_on_from(&self, generation: u64) -> Result<(), MapsError> {
+        if generation <= self.setting(Setting::Generation) {
+            return Ok(());
+        }
+        let written = self.settings.write(Setting::Generation as u32, generation);
+        written.map_err(in_map(maps::SETTINGS))
+    }
+
     fn put(&mut self, entry: &Entry) -> Result<(), MapsError> {
         match entry {
             Entry::Generation(generation) => {

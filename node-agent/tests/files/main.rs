@@ -12,11 +12,13 @@ mod bed;
 mod cleaned;
 mod killed;
 mod lived;
+mod upgraded;
 
 fn main() -> ExitCode {
     use cleaned::*;
     use killed::*;
     use lived::*;
+    use upgraded::*;
     sluice_testbed::entry();
     let compiled = || {
         object::bytes()
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
             test!(an_agent_killed_at_random_loses_no_connect_and_finds_its_way),
             test!(a_clean_up_leaves_the_node_as_it_was_before_the_agent),
             test!(a_clean_up_waits_for_the_agent_to_end),
+            test!(maps_of_another_version_serve_until_the_new_ones_do),
+            test!(a_part_of_the_maps_is_as_good_as_none),
             test!(a_file_broken_while_no_agent_runs_keeps_its_last_good_state),
             test!(a_file_that_was_never_good_holds_back_deleting_what_it_may_mean),
         ],
