@@ -110,6 +110,13 @@ pub enum Verb {
         output: Output,
     },
 
+    /// Mount a BPF file system for this node, unless it has one. Needs root.
+    Mount {
+        /// Where programs and maps are to be pinned below.
+        #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
+        bpffs: PathBuf,
+    },
+
     /// Take Sluice off this node: detach its programs, then remove its maps and folders.
     ///
     /// Refused while an agent runs. Connections that are established go on. Needs root; may be repeated.
@@ -126,6 +133,10 @@ pub struct Cleanup {
     /// Also remove what an agent on manifests has kept here over restarts.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+
+    /// Stay until SIGTERM when all is done: for a DaemonSet, whose pods do not end by themselves.
+    #[arg(long)]
+    pub stay: bool,
 
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,

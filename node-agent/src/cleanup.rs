@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde::Serialize;
+use sluice_runtime::shutdown::Shutdown;
 
 use crate::{
     args::{Cleanup, Output},
@@ -55,6 +56,12 @@ pub(crate) fn command(options: &Cleanup) -> anyhow::Result<ExitCode> {
     match options.output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&cleaned)?),
         Output::Table => print!("{cleaned}"),
+    }
+    if options.stay {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async { anyhow::Ok(Shutdown::on_signal()?.asked().await) })?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ pub mod admin;
 pub mod agent;
 pub mod args;
 pub mod bpf;
+pub mod bpffs;
 pub mod cleanup;
 pub mod features;
 pub mod inputs;

@@ -15,7 +15,7 @@ use nix::{
 };
 
 /// What `statfs` says of a BPF file system; libc has no name for it.
-const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+pub(crate) const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
 const MOUNTS: &str = "/proc/self/mountinfo";
 
@@ -47,9 +47,10 @@ pub enum NodeError {
 pub fn cgroup_root(given: Option<&Path>) -> Result<PathBuf, NodeError> {
     let root = match given {
         Some(given) => given.to_path_buf(),
-        None => whole(mounted_root(
-            &fs::read_to_string(MOUNTS).map_err(NodeError::Mounts)?,
-        )?)?,
+        None => {
+            let mounts = fs::read_to_string(MOUNTS).map_err(NodeError::Mounts)?;
+            whole(cgroup_mounts(&mounts))?
+        }
     };
     match statfs(&root) {
         Ok(found) if found.filesystem_type() == CGROUP2_SUPER_MAGIC => Ok(root),
@@ -89,35 +90,26 @@ pub fn hold(bpffs: &Path) -> Result<Flock<File>, NodeError> {
     })
 }
 
-/// Refuses a tree that was mounted inside a cgroup namespace: there its root looks like any root, but
-/// only the true one has this inode.
-fn whole(root: PathBuf) -> Result<PathBuf, NodeError> {
+/// The mount that shows the whole tree. Only the true root has this inode, whatever a cgroup namespace makes of its
+/// path: inside one a tree that was cut off looks like a root, and the host's, mounted into a container, like none.
+fn whole(mounts: Vec<PathBuf>) -> Result<PathBuf, NodeError> {
     const TRUE_ROOT: u64 = 1;
-    match fs::metadata(&root) {
-        Ok(data) if data.ino() != TRUE_ROOT => Err(NodeError::CgroupNamespace(root)),
-        _ => Ok(root),
+    let is_true = |path: &&PathBuf| fs::metadata(path).is_ok_and(|data| data.ino() == TRUE_ROOT);
+    if let Some(root) = mounts.iter().find(is_true) {
+        return Ok(root.clone());
     }
+    let first = mounts.into_iter().next();
+    Err(first.map_or(NodeError::NoCgroups, NodeError::CgroupNamespace))
 }
 
-/// Finds the cgroup v2 mount in the text of a mountinfo file.
-fn mounted_root(mounts: &str) -> Result<PathBuf, NodeError> {
-    let mut found = None;
-    for line in mounts.lines() {
-        let Some((mount, file_system)) = line.split_once(" - ") else {
-            continue;
-        };
-        if file_system.split(' ').next() != Some("cgroup2") {
-            continue;
-        }
-        let mut fields = mount.split(' ').skip(3);
-        if let (Some(root), Some(at)) = (fields.next(), fields.next()) {
-            if root == "/" {
-                return Ok(at.into());
-            }
-            found.get_or_insert_with(|| PathBuf::from(at));
-        }
-    }
-    Err(found.map_or(NodeError::NoCgroups, NodeError::CgroupNamespace))
+/// Where cgroup v2 is mounted, by the text of a mountinfo file.
+fn cgroup_mounts(mounts: &str) -> Vec<PathBuf> {
+    let points = mounts.lines().filter_map(|line| {
+        let (mount, file_system) = line.split_once(" - ")?;
+        let point = mount.split(' ').nth(4)?;
+        (file_system.split(' ').next() == Some("cgroup2")).then(|| point.into())
+    });
+    points.collect()
 }
 
 #[cfg(test)]
@@ -127,22 +119,26 @@ mod tests {
     #[test]
     fn the_tree_is_found_alone_or_beside_version_1() {
         let unified = "31 24 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw\n";
-        assert_eq!(mounted_root(unified).unwrap(), Path::new("/sys/fs/cgroup"));
+        assert_eq!(cgroup_mounts(unified), [Path::new("/sys/fs/cgroup")]);
         let hybrid = "30 29 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
                       31 29 0:27 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 none rw\n";
+        assert_eq!(cgroup_mounts(hybrid), [Path::new("/sys/fs/cgroup/unified")]);
+        let container = "31 24 0:27 / /sys/fs/cgroup ro - cgroup2 cgroup rw\n\
+                         32 24 0:27 /../../.. /host/sys/fs/cgroup ro - cgroup2 cgroup rw\n";
         assert_eq!(
-            mounted_root(hybrid).unwrap(),
-            Path::new("/sys/fs/cgroup/unified")
+            cgroup_mounts(container),
+            [
+                Path::new("/sys/fs/cgroup"),
+                Path::new("/host/sys/fs/cgroup")
+            ]
         );
     }
 
     #[test]
-    fn a_tree_cut_off_by_a_namespace_is_refused() {
-        let cut = "31 24 0:27 /../.. /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
-        assert!(matches!(
-            mounted_root(cut),
-            Err(NodeError::CgroupNamespace(_))
-        ));
-        assert!(matches!(mounted_root(""), Err(NodeError::NoCgroups)));
+    fn a_tree_that_is_only_a_part_is_refused() {
+        // Folders too, and no roots.
+        let parts = vec![PathBuf::from("/proc/self"), PathBuf::from("/nowhere")];
+        assert!(matches!(whole(parts), Err(NodeError::CgroupNamespace(_))));
+        assert!(matches!(whole(Vec::new()), Err(NodeError::NoCgroups)));
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     admin,
     agent::{self, Agent, Attach, drive, status::Node},
     args::{Args, Run, Verb},
-    cleanup,
+    bpffs, cleanup,
     features::{self, Features},
     inputs::{Input, News, cluster::Cluster, files::Files},
     maps::kernel::Kernel,
@@ -29,6 +29,7 @@ use crate::{
 pub fn run(args: &Args) -> Result<ExitCode> {
     match (&args.verb, &args.run) {
         (Some(Verb::Features { output }), _) => features::command(*output),
+        (Some(Verb::Mount { bpffs }), _) => bpffs::command(bpffs),
         (Some(Verb::Cleanup(options)), _) => cleanup::command(options),
         (None, Some(run)) => {
             run.logs.start()?;

@@ -12,12 +12,14 @@ mod bed;
 mod cleaned;
 mod killed;
 mod lived;
+mod mounted;
 mod upgraded;
 
 fn main() -> ExitCode {
     use cleaned::*;
     use killed::*;
     use lived::*;
+    use mounted::*;
     use upgraded::*;
     sluice_testbed::entry();
     let compiled = || {
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
             test!(an_agent_that_ends_leaves_the_kernel_at_work),
             test!(changes_from_outside_are_put_right),
             test!(an_agent_killed_at_random_loses_no_connect_and_finds_its_way),
+            test!(a_node_without_a_bpf_file_system_gets_one),
             test!(a_clean_up_leaves_the_node_as_it_was_before_the_agent),
             test!(a_clean_up_waits_for_the_agent_to_end),
             test!(maps_of_another_version_serve_until_the_new_ones_do),
