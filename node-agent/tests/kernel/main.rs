@@ -11,6 +11,7 @@ use sluice_testbed::{
 mod bed;
 mod choices;
 mod instructions;
+mod privileges;
 mod refusal;
 mod schedules;
 mod sockets;
@@ -19,6 +20,7 @@ mod worlds;
 fn main() -> ExitCode {
     use choices::*;
     use instructions::*;
+    use privileges::*;
     use refusal::*;
     use schedules::*;
     use sockets::*;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
             test!(a_socket_program_sees_the_service_where_it_would_see_the_backend),
             test!(a_socket_that_connects_elsewhere_forgets_the_service),
             test!(open_sockets_are_counted_until_they_close),
+            test!(the_capabilities_of_the_manifest_suffice_and_none_can_be_left_out),
             test!(no_backend_is_connection_refused_at_once),
             test!(no_backend_is_connection_refused_by_way_of_loopback),
             test!(a_schedule_is_kept_by_parallel_connects),

@@ -1,0 +1,114 @@
+//! The agent as its manifest lets it run: root without root's powers, but for the capabilities that are named there.
+
+use std::{io, path::Path, thread};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use sluice_node_agent::{
+    features::Features,
+    maps::{Maps as _, kernel::Kernel},
+    program::{Pins, Programs, Refusal},
+};
+use sluice_testbed::fabric::Fabric;
+
+const MANIFEST: &str = include_str!("../../../config/node-agent/daemonset.yaml");
+
+/// Their numbers, by capabilities(7).
+const NUMBERS: [(&str, u32); 4] = [
+    ("NET_ADMIN", 12),
+    ("SYS_ADMIN", 21),
+    ("PERFMON", 38),
+    ("BPF", 39),
+];
+
+pub(crate) fn the_capabilities_of_the_manifest_suffice_and_none_can_be_left_out() -> Result<()> {
+    let named = MANIFEST
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("add: [")?.strip_suffix(']'))
+        .context("the manifest names capabilities")?;
+    let capabilities = named
+        .split(", ")
+        .map(|name| {
+            let known = NUMBERS.iter().find(|(known, _)| *known == name);
+            known
+                .map(|(_, number)| *number)
+                .with_context(|| format!("{name} is unknown here"))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let fabric = Fabric::start()?;
+    let node = fabric.node("node-1")?;
+    let work = |place: &str, capabilities: &[u32]| {
+        let pins = node.bpffs().join(place);
+        std::fs::create_dir(&pins)?;
+        with_only(capabilities, || do_agents_work(&pins, node.cgroup().path()))
+    };
+    work("all", &capabilities).with_context(|| format!("with {named}"))?;
+    for left_out in &capabilities {
+        let rest: Vec<_> = capabilities
+            .iter()
+            .copied()
+            .filter(|number| number != left_out)
+            .collect();
+        let place = format!("without-{left_out}");
+        ensure!(
+            work(&place, &rest).is_err(),
+            "capability {left_out} of {named} is not needed"
+        );
+    }
+    Ok(())
+}
+
+fn do_agents_work(pins: &Path, cgroup: &Path) -> Result<()> {
+    let features = Features::probe()?;
+    features.sufficient()?;
+    let pins = Pins::new(pins);
+    let programs = Programs::load(&pins, Refusal::fitting(&features))?;
+    Kernel::open(&pins)?.read()?;
+    // Anew over the maps and links of an earlier one, as after an upgrade.
+    programs.attach(cgroup)?;
+    let next = Programs::load(&pins, Refusal::fitting(&features))?;
+    next.attach(cgroup)?;
+    Ok(())
+}
+
+/// Does `work` in a thread of its own that has these capabilities and no others.
+fn with_only(capabilities: &[u32], work: impl FnOnce() -> Result<()> + Send) -> Result<()> {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            keep_only(capabilities)?;
+            work()
+        });
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(anyhow!("the thread panicked")))
+    })
+}
+
+fn keep_only(capabilities: &[u32]) -> Result<()> {
+    const VERSION_3: u32 = 0x2008_0522;
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    struct Sets {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    let header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let mut sets = [Sets::default(); 2];
+    for number in capabilities {
+        let word = &mut sets[(number / 32) as usize];
+        word.effective |= 1 << (number % 32);
+        word.permitted |= 1 << (number % 32);
+    }
+    // SAFETY: the kernel reads a header and, for this version, two sets; it changes this thread alone.
+    let outcome = unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) };
+    ensure!(outcome == 0, io::Error::last_os_error());
+    Ok(())
+}
