@@ -65,6 +65,7 @@ impl Door {
         let Ok(Ok(_room)) = timeout_at(until, self.room.acquire()).await else {
             return Err(Ending::Busy);
         };
+        let _asked = self.metrics.asked();
         // A handler changes nothing, so a fault in one leaves nothing half done.
         let work = AssertUnwindSafe(next.run(request)).catch_unwind();
         match timeout_at(until, work).await {

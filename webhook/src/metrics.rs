@@ -18,6 +18,7 @@ pub struct Metrics {
     requests: Family<Labels, Counter>,
     seconds: Family<Way, Histogram>,
     connections: Gauge,
+    questions: Gauge,
     pub connections_refused: Counter,
     pub handshakes_failed: Counter,
     pub not_after: Gauge,
@@ -71,6 +72,7 @@ impl Default for Metrics {
             requests: Family::default(),
             seconds: Family::new_with_constructor(seconds),
             connections: Gauge::default(),
+            questions: Gauge::default(),
             connections_refused: Counter::default(),
             handshakes_failed: Counter::default(),
             not_after: Gauge::default(),
@@ -87,6 +89,8 @@ impl Default for Metrics {
         registry.register("request_seconds", help, metrics.seconds.clone());
         let help = "Connections that are open";
         registry.register("connections", help, metrics.connections.clone());
+        let help = "Questions that are being read and worked on";
+        registry.register("questions", help, metrics.questions.clone());
         let help = "Connections that were closed at once, since there were too many";
         registry.register(
             "connections_refused",
@@ -131,9 +135,13 @@ impl Metrics {
     }
 
     /// One more connection is open, until what this gives is dropped.
-    pub fn open(&self) -> Open {
-        self.connections.inc();
-        Open(self.connections.clone())
+    pub fn connected(&self) -> Open {
+        Open::count(&self.connections)
+    }
+
+    /// One more question is being read and worked on, until what this gives is dropped.
+    pub fn asked(&self) -> Open {
+        Open::count(&self.questions)
     }
 
     pub fn took(&self, review: Review, time: Duration) {
@@ -148,8 +156,15 @@ impl Metrics {
     }
 }
 
-/// A connection that is open.
+/// Something that goes on.
 pub struct Open(Gauge);
+
+impl Open {
+    fn count(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {

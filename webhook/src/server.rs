@@ -77,7 +77,11 @@ impl Server {
                 () = &mut ended => break,
             };
             let stream = match accepted {
-                Ok((stream, _)) => stream,
+                Ok((stream, _)) => {
+                    // An answer is one small write: waiting for more to send only delays it.
+                    let _ = stream.set_nodelay(true);
+                    stream
+                }
                 Err(error) => {
                     warn!("cannot take a connection: {error}");
                     sleep(PAUSE).await;
@@ -110,7 +114,7 @@ impl Server {
         _seat: OwnedSemaphorePermit,
         mut end: watch::Receiver<bool>,
     ) {
-        let _open = self.metrics.open();
+        let _open = self.metrics.connected();
         let Ok(Ok(stream)) = timeout(GREETING, self.acceptor.accept(stream)).await else {
             self.metrics.handshakes_failed.inc();
             return;

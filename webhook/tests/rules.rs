@@ -57,8 +57,8 @@ fn split(name: &str, day: u8, change: Value) -> Value {
     split
 }
 
-fn versions(versions: Value) -> Value {
-    json!({ "versions": versions })
+fn versions(versions: impl Into<Value>) -> Value {
+    json!({ "versions": versions.into() })
 }
 
 fn judge(index: &Index, old: Option<&Value>, new: &Value) -> Vec<String> {

@@ -31,8 +31,11 @@ pub struct Certificate {
 pub enum CertificateError {
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path} is not PEM: {source}")]
-    Pem { path: PathBuf, source: pem::Error },
+    #[error("{name} is not PEM: {source}")]
+    Pem {
+        name: &'static str,
+        source: pem::Error,
+    },
     #[error("{CERTIFICATE} holds no certificate")]
     Empty,
     #[error("{CERTIFICATE} holds something else than an X.509 certificate")]
@@ -46,11 +49,12 @@ pub enum CertificateError {
 }
 
 impl Certificate {
-    /// Reads `tls.crt` and `tls.key`. Files that are written while they are read do not pass.
+    /// Reads `tls.crt` and `tls.key`. Half a file does not pass.
     pub(super) fn read(dir: &Path, provider: &CryptoProvider) -> Result<Self, CertificateError> {
-        let (path, text) = file(dir, CERTIFICATE)?;
-        let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
-        let chain = chain.map_err(|source| CertificateError::Pem { path, source })?;
+        let (certificate, key) = files(dir)?;
+        let pem = |name| move |source| CertificateError::Pem { name, source };
+        let chain = CertificateDer::pem_slice_iter(&certificate).collect::<Result<Vec<_>, _>>();
+        let chain = chain.map_err(pem(CERTIFICATE))?;
         let leaf = chain.first().ok_or(CertificateError::Empty)?;
         let (_, parsed) = parse_x509_certificate(leaf).map_err(|_| CertificateError::NotX509)?;
         let validity = parsed.validity();
@@ -58,9 +62,7 @@ impl Certificate {
             validity.not_before.timestamp(),
             validity.not_after.timestamp(),
         );
-        let (path, text) = file(dir, KEY)?;
-        let key = PrivateKeyDer::from_pem_slice(&text)
-            .map_err(|source| CertificateError::Pem { path, source })?;
+        let key = PrivateKeyDer::from_pem_slice(&key).map_err(pem(KEY))?;
         let key = CertifiedKey::from_der(chain, key, provider).map_err(CertificateError::Pair)?;
         Ok(Self {
             key: Arc::new(key),
@@ -101,12 +103,22 @@ impl Certificate {
     }
 }
 
-fn file(dir: &Path, name: &str) -> Result<(PathBuf, Vec<u8>), CertificateError> {
-    let path = dir.join(name);
-    match fs::read(&path) {
-        Ok(text) => Ok((path, text)),
-        Err(source) => Err(CertificateError::Read { path, source }),
+/// Both files of the same moment: they change one after the other, or all at once in between.
+fn files(dir: &Path) -> Result<(Vec<u8>, Vec<u8>), CertificateError> {
+    let mut certificate = file(dir, CERTIFICATE)?;
+    loop {
+        let key = file(dir, KEY)?;
+        let again = file(dir, CERTIFICATE)?;
+        if again == certificate {
+            return Ok((certificate, key));
+        }
+        certificate = again;
     }
+}
+
+fn file(dir: &Path, name: &str) -> Result<Vec<u8>, CertificateError> {
+    let path = dir.join(name);
+    fs::read(&path).map_err(|source| CertificateError::Read { path, source })
 }
 
 /// The latest time that there is, for one beyond it.

@@ -1,0 +1,92 @@
+//! A caller: TLS by rustls, HTTP by hyper, each connection its own.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    body::Body,
+    http::{Request, Response, Version},
+};
+use http_body_util::BodyExt;
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+};
+
+use crate::files::NAME;
+
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where a webhook is and whom to believe.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) address: SocketAddr,
+    pub(crate) roots: RootCertStore,
+}
+
+impl Caller {
+    pub(crate) async fn connect(&self, protocol: &[u8]) -> Result<TlsStream<TcpStream>, Failure> {
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let name = ServerName::try_from(NAME)?;
+        Ok(TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await?)
+    }
+
+    /// The certificate that a new connection is shown.
+    pub(crate) async fn certificate(&self) -> Result<Vec<u8>, Failure> {
+        let stream = self.connect(b"h2").await?;
+        let shown = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .and_then(<[_]>::first);
+        Ok(shown.ok_or("no certificate")?.to_vec())
+    }
+
+    /// A connection that many questions can go over, as an API server's.
+    pub(crate) async fn http2(&self) -> Result<http2::SendRequest<Body>, Failure> {
+        let stream = TokioIo::new(self.connect(b"h2").await?);
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    pub(crate) async fn http1(&self) -> Result<http1::SendRequest<Body>, Failure> {
+        let stream = TokioIo::new(self.connect(b"http/1.1").await?);
+        let (sender, connection) = http1::handshake(stream).await?;
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+}
+
+pub(crate) fn question(body: impl Into<Body>) -> Request<Body> {
+    Request::post(format!("https://{NAME}/validate"))
+        .header("content-type", "application/json")
+        .body(body.into())
+        .expect("a request")
+}
+
+/// An answer that allows.
+pub(crate) async fn allowed(answer: Response<Incoming>) -> Result<Version, Failure> {
+    let (code, version) = (answer.status(), answer.version());
+    let body = answer.into_body().collect().await?.to_bytes();
+    let text = String::from_utf8_lossy(&body);
+    if text.contains("\"allowed\":true") {
+        Ok(version)
+    } else {
+        Err(format!("{code}: {text}").into())
+    }
+}
