@@ -11,8 +11,10 @@
 
 #![no_std]
 
+pub mod datagrams;
 pub mod keys;
 pub mod maps;
+pub mod tally;
 pub mod values;
 pub mod verdict;
 
@@ -22,4 +24,4 @@ pub const VERSION: u32 = 1;
 
 /// Version of the socket storage alone. Sockets outlive agents and their storage cannot be moved to
 /// another map, so this layout is frozen by itself.
-pub const SOCKET_VERSION: u32 = 1;
+pub const SOCKET_VERSION: u32 = 2;

@@ -11,6 +11,8 @@ pub const COUNTERS: &str = "COUNTERS";
 pub const HEALTH: &str = "HEALTH";
 pub const SETTINGS: &str = "SETTINGS";
 pub const SOCKETS: &str = "SOCKETS";
+pub const DATAGRAMS: &str = "DATAGRAMS";
+pub const TALLIES: &str = "TALLIES";
 pub const VERDICTS: &str = "VERDICTS";
 
 /// Capacities that a map has unless the agent is told otherwise.

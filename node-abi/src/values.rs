@@ -3,7 +3,7 @@
 //! A connect reads `FRONTENDS` → `PORTS` → `TABLES` → `SLOTS` → `GROUPS` → `SLOTS` → `BACKENDS`.
 //! All that a port reaches is written into free space first; then its `PORTS` word is swapped.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
 use crate::keys::Address;
 
@@ -131,6 +131,22 @@ pub struct Socket {
     pub backend_generation: u32,
     /// Generation of the `PORTS` word that this choice was made by.
     pub port_generation: u32,
+    /// Where the socket was sent instead. Kept here because the backend's row may be another's by the
+    /// time somebody asks.
+    pub backend_address: Address,
+    pub backend_port: [u8; 2],
+    /// Always 0.
+    pub reserved: [u8; 6],
     /// Boot-time clock, nanoseconds.
     pub since: u64,
+}
+
+impl Socket {
+    /// Whether this is where the socket was sent instead. By words: nothing compares bytes in the kernel.
+    #[inline(always)]
+    pub fn is_from(&self, address: &Address, port: [u8; 2]) -> bool {
+        let (mine, other): ([u32; 4], [u32; 4]) =
+            (transmute!(self.backend_address), transmute!(*address));
+        mine == other && self.backend_port == port
+    }
 }

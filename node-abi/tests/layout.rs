@@ -2,7 +2,13 @@
 
 use std::net::IpAddr;
 
-use sluice_node_abi::{keys, values, verdict::Verdict};
+use sluice_node_abi::{
+    datagrams::{Datagrams, Pair},
+    keys,
+    tally::Tally,
+    values,
+    verdict::Verdict,
+};
 use zerocopy::{FromBytes, IntoBytes};
 
 #[test]
@@ -76,11 +82,16 @@ fn fields_stand_where_kernel_programs_of_this_version_read_them() {
         backend: 12,
         backend_generation: 13,
         port_generation: 14,
+        backend_address: [4; 16],
+        backend_port: [5, 6],
+        reserved: [0; 6],
         since: 15,
     };
     let mut expected = vec![1; 16];
     expected.extend([2, 3, 6, 1]);
     expected.extend(words([10, 11, 12, 13, 14]));
+    expected.extend([4; 16]);
+    expected.extend([5, 6, 0, 0, 0, 0, 0, 0]);
     expected.extend(15_u64.to_ne_bytes());
     assert_eq!(socket.as_bytes(), expected);
 
@@ -89,6 +100,42 @@ fn fields_stand_where_kernel_programs_of_this_version_read_them() {
         values::Health { sockets: 4 }.as_bytes(),
         4_u64.to_ne_bytes()
     );
+}
+
+#[test]
+fn a_pair_of_a_datagram_socket_is_a_cache_line() {
+    let pair = Pair {
+        front: keys::FrontendKey {
+            address: [1; 16],
+            port: [2, 3],
+            protocol: 17,
+            scope: 0,
+        },
+        backend_address: [4; 16],
+        backend_port: [5, 6],
+        reserved: [0; 2],
+        port_id: 7,
+        port_generation: 8,
+        backend: 9,
+        backend_generation: 10,
+        last: 11,
+    };
+    let mut expected = vec![1; 16];
+    expected.extend([2, 3, 17, 0]);
+    expected.extend([4; 16]);
+    expected.extend([5, 6, 0, 0]);
+    expected.extend(words([7, 8, 9, 10]));
+    expected.extend(11_u64.to_ne_bytes());
+    assert_eq!(pair.as_bytes(), expected);
+    assert_eq!(expected.len(), 64);
+    assert_eq!(size_of::<Datagrams>(), 8 * 64);
+}
+
+#[test]
+fn tallies_are_numbered_as_listed() {
+    for (index, tally) in Tally::ALL.into_iter().enumerate() {
+        assert_eq!(tally as usize, index);
+    }
 }
 
 #[test]

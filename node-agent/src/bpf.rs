@@ -36,6 +36,10 @@ const LINK_DETACH: libc::c_int = 34;
 pub enum AttachType {
     Inet4Connect = 10,
     Inet6Connect = 11,
+    Udp4SendMsg = 14,
+    Udp6SendMsg = 15,
+    Udp4RecvMsg = 19,
+    Udp6RecvMsg = 20,
     Inet4GetPeerName = 29,
     Inet6GetPeerName = 30,
     InetSockRelease = 34,

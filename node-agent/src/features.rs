@@ -25,6 +25,7 @@ pub enum Feature {
     MappedArrays,
     SocketStorage,
     SetRetval,
+    Loops,
     AncestorCgroup,
     SockOps,
     RingBuffer,
@@ -34,13 +35,14 @@ pub enum Feature {
 }
 
 impl Feature {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::CgroupSockAddr,
         Self::CgroupSock,
         Self::FetchingAtomics,
         Self::MappedArrays,
         Self::SocketStorage,
         Self::SetRetval,
+        Self::Loops,
         Self::AncestorCgroup,
         Self::SockOps,
         Self::RingBuffer,
@@ -72,6 +74,7 @@ impl Feature {
             Self::SetRetval => {
                 "a chosen errno from connect() programs (bpf_set_retval, Linux 5.18)"
             }
+            Self::Loops => "loops in programs (bpf_loop, Linux 5.17)",
             Self::AncestorCgroup => "the caller's ancestor cgroup at connect() (Linux 5.7)",
             Self::SockOps => "programs along a TCP connection's life (sock_ops, Linux 4.13)",
             Self::RingBuffer => "ring buffers (Linux 5.8)",
@@ -81,7 +84,7 @@ impl Feature {
         }
     }
 
-    fn present(self) -> Result<bool, ProbeError> {
+    pub fn present(self) -> Result<bool, ProbeError> {
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| ProbeError {
             feature: self,
             source,
@@ -99,6 +102,7 @@ impl Feature {
                 .map_err(|e| failed(e.into()))?
                 && helper(connect, BpfHelper::BPF_FUNC_sk_storage_get)?),
             Self::SetRetval => helper(connect, BpfHelper::BPF_FUNC_set_retval),
+            Self::Loops => helper(connect, BpfHelper::BPF_FUNC_loop),
             Self::AncestorCgroup => {
                 helper(connect, BpfHelper::BPF_FUNC_get_current_ancestor_cgroup_id)
             }

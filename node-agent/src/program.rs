@@ -48,7 +48,7 @@ impl Pins {
 
     /// Sockets keep their storage over a change of the other maps' layout.
     pub fn map(&self, name: &str) -> PathBuf {
-        let folder = if name == maps::SOCKETS {
+        let folder = if matches!(name, maps::SOCKETS | maps::DATAGRAMS) {
             format!("socket-{}", abi::SOCKET_VERSION)
         } else {
             format!("abi-{}", abi::VERSION)
@@ -82,17 +82,25 @@ impl Pins {
 pub enum Hook {
     Connect4,
     Connect6,
+    Send4,
+    Send6,
+    Receive4,
+    Receive6,
     PeerName4,
     PeerName6,
     Release,
 }
 
 impl Hook {
-    /// In the order of attaching: nothing is translated before its peer name can be told.
-    pub const ALL: [Self; 5] = [
+    /// In the order of attaching: nothing is translated before its peer can be named.
+    pub const ALL: [Self; 9] = [
         Self::Release,
         Self::PeerName4,
         Self::PeerName6,
+        Self::Receive4,
+        Self::Receive6,
+        Self::Send4,
+        Self::Send6,
         Self::Connect4,
         Self::Connect6,
     ];
@@ -102,6 +110,10 @@ impl Hook {
         match self {
             Self::Connect4 => "connect4",
             Self::Connect6 => "connect6",
+            Self::Send4 => "sendmsg4",
+            Self::Send6 => "sendmsg6",
+            Self::Receive4 => "recvmsg4",
+            Self::Receive6 => "recvmsg6",
             Self::PeerName4 => "getpeername4",
             Self::PeerName6 => "getpeername6",
             Self::Release => "sock_release",
@@ -112,6 +124,10 @@ impl Hook {
         match self {
             Self::Connect4 => AttachType::Inet4Connect,
             Self::Connect6 => AttachType::Inet6Connect,
+            Self::Send4 => AttachType::Udp4SendMsg,
+            Self::Send6 => AttachType::Udp6SendMsg,
+            Self::Receive4 => AttachType::Udp4RecvMsg,
+            Self::Receive6 => AttachType::Udp6RecvMsg,
             Self::PeerName4 => AttachType::Inet4GetPeerName,
             Self::PeerName6 => AttachType::Inet6GetPeerName,
             Self::Release => AttachType::InetSockRelease,
@@ -191,6 +207,8 @@ impl Programs {
         let by_loopback = u32::from(refusal == Refusal::Loopback);
         let mut loader = EbpfLoader::new();
         loader.override_global("REFUSE_BY_LOOPBACK", &by_loopback, true);
+        let has_loops = u32::from(Feature::Loops.present().unwrap_or(false));
+        loader.override_global("HAS_LOOPS", &has_loops, true);
         for (name, path) in &paths {
             loader.map_pin_path(name, path.as_path());
         }
@@ -260,7 +278,7 @@ impl Programs {
     }
 }
 
-const MAPS: [&str; 11] = [
+const MAPS: [&str; 13] = [
     maps::FRONTENDS,
     maps::PORTS,
     maps::TABLES,
@@ -271,7 +289,9 @@ const MAPS: [&str; 11] = [
     maps::HEALTH,
     maps::SETTINGS,
     maps::VERDICTS,
+    maps::TALLIES,
     maps::SOCKETS,
+    maps::DATAGRAMS,
 ];
 
 /// The pinned link and the program in it, if it still holds this hook of this cgroup. One that

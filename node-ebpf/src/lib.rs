@@ -1,9 +1,10 @@
 //! The kernel side of Sluice.
 //!
 //! A connect passes `resolve`, which looks its address up, lets [`choose`] pick a backend, notes the
-//! original address in the socket (`socket`) and rewrites the destination. `maps` declares every
-//! map. [`choose`] takes values and never touches a context or a helper, so it is compiled for the host
-//! too and tested there; the rest exists for the kernel's target alone.
+//! original address in the socket (`socket`) and rewrites the destination. Datagrams with an address of
+//! their own pass `datagram`. `maps` declares every map. [`choose`], [`member`] and [`pairs`] take
+//! values and never touch a context or a helper, so they are compiled for the host too and tested
+//! there; the rest exists for the kernel's target alone.
 
 #![no_std]
 #![cfg_attr(
@@ -17,7 +18,11 @@
 
 pub mod choose;
 #[cfg(target_arch = "bpf")]
+pub mod datagram;
+#[cfg(target_arch = "bpf")]
 pub mod maps;
+pub mod member;
+pub mod pairs;
 #[cfg(target_arch = "bpf")]
 pub mod resolve;
 #[cfg(target_arch = "bpf")]

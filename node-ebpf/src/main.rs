@@ -9,6 +9,7 @@ mod programs {
         programs::{SockAddrContext, SockContext},
     };
     use sluice_node_ebpf::{
+        datagram,
         resolve::{self, Family},
         socket,
     };
@@ -21,6 +22,26 @@ mod programs {
     #[cgroup_sock_addr(connect6)]
     fn connect6(ctx: SockAddrContext) -> i32 {
         resolve::connect(&ctx, Family::V6)
+    }
+
+    #[cgroup_sock_addr(sendmsg4)]
+    fn sendmsg4(ctx: SockAddrContext) -> i32 {
+        datagram::send(&ctx, Family::V4)
+    }
+
+    #[cgroup_sock_addr(sendmsg6)]
+    fn sendmsg6(ctx: SockAddrContext) -> i32 {
+        datagram::send(&ctx, Family::V6)
+    }
+
+    #[cgroup_sock_addr(recvmsg4)]
+    fn recvmsg4(ctx: SockAddrContext) -> i32 {
+        datagram::receive(&ctx, Family::V4)
+    }
+
+    #[cgroup_sock_addr(recvmsg6)]
+    fn recvmsg6(ctx: SockAddrContext) -> i32 {
+        datagram::receive(&ctx, Family::V6)
     }
 
     #[cgroup_sock_addr(getpeername4)]

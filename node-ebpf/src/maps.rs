@@ -12,8 +12,10 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use sluice_node_abi::{
+    datagrams::Datagrams,
     keys::FrontendKey,
     maps::{Setting, capacity},
+    tally::Tally,
     values::{Backend, Frontend, Group, Health, Port, Socket, Table},
     verdict::Verdict,
 };
@@ -44,7 +46,11 @@ static SETTINGS: Array<u64, { Setting::COUNT as usize }, MMAPABLE> = Array::new(
 #[btf_map]
 static VERDICTS: PerCpuArray<u64, { Verdict::ALL.len() }> = PerCpuArray::new();
 #[btf_map]
+static TALLIES: PerCpuArray<u64, { Tally::ALL.len() }> = PerCpuArray::new();
+#[btf_map]
 pub static SOCKETS: SkStorage<Socket> = SkStorage::new();
+#[btf_map]
+pub static DATAGRAMS: SkStorage<Datagrams> = SkStorage::new();
 
 /// The maps as `choose` sees them.
 pub struct Kernel;
@@ -126,6 +132,14 @@ pub fn off() -> bool {
 pub fn count_verdict(verdict: Verdict) {
     if let Some(count) = VERDICTS.get_ptr_mut(verdict as u32) {
         // SAFETY: a live element of this CPU's own array; programs do not migrate while they run.
+        unsafe { *count += 1 };
+    }
+}
+
+#[inline(always)]
+pub fn count(tally: Tally) {
+    if let Some(count) = TALLIES.get_ptr_mut(tally as u32) {
+        // SAFETY: as in `count_verdict`.
         unsafe { *count += 1 };
     }
 }

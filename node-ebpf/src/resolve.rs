@@ -7,22 +7,26 @@ use aya_ebpf::{
 };
 use sluice_node_abi::{
     keys::{self, Address, FrontendKey},
+    values::{Backend, Port},
     verdict::Verdict,
 };
 
 use crate::{
-    choose::{Refusal, choose},
+    choose::{Choice, Refusal, choose},
     maps::{self, FRONTENDS, Kernel},
     socket,
 };
 
-const ALLOW: i32 = 1;
+pub(crate) const ALLOW: i32 = 1;
 const DENY: i32 = 0;
 const ECONNREFUSED: i32 = 111;
 
 /// v4-mapped `127.0.0.1`.
 const LOOPBACK_V4: Address = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
 const LOOPBACK_V6: Address = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+/// Port 1, in network order.
+const TCPMUX: [u8; 2] = [0, 1];
 
 /// How to refuse; set by the loader after probing. 0: by `bpf_set_retval`. Else by sending the connect
 /// to port 0 of loopback, where nobody can listen. Constant to the verifier, so the helper
@@ -61,7 +65,7 @@ pub fn peer_name(ctx: &SockAddrContext, family: Family) -> i32 {
 
 #[inline(always)]
 fn resolve(ctx: &SockAddrContext, family: Family) -> Verdict {
-    let Some(key) = destination(ctx, family) else {
+    let Some(key) = address_of(ctx, family) else {
         return Verdict::Passed;
     };
     // SAFETY: the row is copied at once.
@@ -72,19 +76,27 @@ fn resolve(ctx: &SockAddrContext, family: Family) -> Verdict {
     let Some(port) = maps::port(front.port) else {
         return Verdict::Dangling;
     };
-    let choice = match choose(&Kernel, port.root()) {
-        Ok(choice) => choice,
-        Err(Refusal::Empty) => return Verdict::Refused,
-        Err(Refusal::Dangling) => return Verdict::Dangling,
-    };
-    let Some(backend) = maps::backend(choice.backend) else {
-        return Verdict::Dangling;
+    let (choice, backend) = match select(port) {
+        Ok(selected) => selected,
+        Err(verdict) => return verdict,
     };
     if !socket::remember(ctx, &key, front.port, port, choice, backend) {
         return Verdict::NoStorage;
     }
     write(ctx, family, &backend.address, backend.port);
     Verdict::Translated
+}
+
+/// Chooses for a port that was looked up.
+#[inline(always)]
+pub(crate) fn select(port: Port) -> Result<(Choice, &'static Backend), Verdict> {
+    let choice = match choose(&Kernel, port.root()) {
+        Ok(choice) => choice,
+        Err(Refusal::Empty) => return Err(Verdict::Refused),
+        Err(Refusal::Dangling) => return Err(Verdict::Dangling),
+    };
+    let backend = maps::backend(choice.backend).ok_or(Verdict::Dangling)?;
+    Ok((choice, backend))
 }
 
 #[inline(always)]
@@ -97,14 +109,29 @@ fn refuse(ctx: &SockAddrContext, family: Family) -> i32 {
         return DENY;
     }
     socket::forget(ctx);
-    let mapped = matches!(destination(ctx, family), Some(key) if is_mapped(&key.address));
-    write(
-        ctx,
-        family,
-        if mapped { &LOOPBACK_V4 } else { &LOOPBACK_V6 },
-        [0, 0],
-    );
+    to_loopback(ctx, family, [0, 0]);
     ALLOW
+}
+
+/// As [`refuse`], for a datagram. The kernel takes port 0 for an invalid argument here, so the way by
+/// loopback goes to a port that a host has no use for: nobody answers, as from a closed port.
+#[inline(always)]
+pub(crate) fn refuse_send(ctx: &SockAddrContext, family: Family) -> i32 {
+    // SAFETY: as in `refuse`.
+    if unsafe { read_volatile(&raw const REFUSE_BY_LOOPBACK) } == 0 {
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_set_retval(-ECONNREFUSED) };
+        return DENY;
+    }
+    to_loopback(ctx, family, TCPMUX);
+    ALLOW
+}
+
+#[inline(always)]
+fn to_loopback(ctx: &SockAddrContext, family: Family, port: [u8; 2]) {
+    let mapped = matches!(address_of(ctx, family), Some(key) if is_mapped(&key.address));
+    let loopback = if mapped { &LOOPBACK_V4 } else { &LOOPBACK_V6 };
+    write(ctx, family, loopback, port);
 }
 
 #[inline(always)]
@@ -112,9 +139,9 @@ fn is_mapped(address: &Address) -> bool {
     matches!(address, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..])
 }
 
-/// Where the socket is about to connect, if it is of a protocol that has frontends.
+/// The address in the context, if the socket is of a protocol that has frontends.
 #[inline(always)]
-fn destination(ctx: &SockAddrContext, family: Family) -> Option<FrontendKey> {
+pub(crate) fn address_of(ctx: &SockAddrContext, family: Family) -> Option<FrontendKey> {
     let raw = ctx.sock_addr;
     // SAFETY: a valid context; each field is read in its own width, which the verifier insists on.
     let protocol = match unsafe { read_volatile(&raw const (*raw).protocol) } as u8 {
@@ -148,7 +175,7 @@ fn destination(ctx: &SockAddrContext, family: Family) -> Option<FrontendKey> {
 }
 
 #[inline(always)]
-fn write(ctx: &SockAddrContext, family: Family, address: &Address, port: [u8; 2]) {
+pub(crate) fn write(ctx: &SockAddrContext, family: Family, address: &Address, port: [u8; 2]) {
     let raw: *mut bpf_sock_addr = ctx.sock_addr;
     let word = |index: usize| {
         u32::from_ne_bytes([

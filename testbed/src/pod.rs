@@ -18,7 +18,7 @@ use crate::node::Node;
 use crate::process::Process;
 use crate::serve::{Behaviour, Naming, Service};
 
-pub use orders::{Orders, RunningLoad};
+pub use orders::{Orders, Program, RunningLoad};
 pub use place::{Driver, Qos};
 
 mod channel;

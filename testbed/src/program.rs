@@ -5,7 +5,7 @@
 //! is part of the comparison.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::errno::Code;
 
 pub(crate) mod interpreter;
+pub(crate) mod message;
 pub(crate) mod socket;
 
 /// No step waits longer than this; one that would fails with EAGAIN, or EINPROGRESS for a connect.
@@ -84,6 +85,17 @@ pub enum Step {
         data: Vec<u8>,
         address: SocketAddr,
     },
+    /// One `sendmmsg` of several datagrams, each with an address of its own.
+    SendMany {
+        socket: Socket,
+        messages: Vec<(Vec<u8>, SocketAddr)>,
+    },
+    /// A `connect` that sends data with the first segment, where the peer has agreed to that before.
+    SendFast {
+        socket: Socket,
+        data: Vec<u8>,
+        address: SocketAddr,
+    },
     Receive {
         socket: Socket,
         most: usize,
@@ -91,6 +103,26 @@ pub enum Step {
     ReceiveFrom {
         socket: Socket,
         most: usize,
+    },
+    /// One `recvmsg` with a control buffer; the length is that of the whole datagram, also where it
+    /// was cut.
+    ReceiveMessage {
+        socket: Socket,
+        most: usize,
+    },
+    /// Whether received datagrams say at which own address they arrived.
+    PacketInfo {
+        socket: Socket,
+        on: bool,
+    },
+    /// Whether errors that the network reports reach a socket that is not connected.
+    ReportErrors {
+        socket: Socket,
+        on: bool,
+    },
+    ReusePort {
+        socket: Socket,
+        on: bool,
     },
     PeerName {
         socket: Socket,
@@ -120,10 +152,23 @@ pub enum Seen {
     Sent(usize),
     Data(Vec<u8>),
     DataFrom(Vec<u8>, SocketAddr),
+    Message(Message),
     Name(SocketAddr),
     /// The pending error that `SO_ERROR` held.
     Pending(Code),
     NothingPending,
+}
+
+/// What `recvmsg` tells of a datagram.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    pub data: Vec<u8>,
+    /// How long it was before it was cut.
+    pub length: usize,
+    pub cut: bool,
+    pub from: Option<SocketAddr>,
+    /// The own address where it arrived, if the socket asked for that.
+    pub to: Option<IpAddr>,
 }
 
 pub type StepResult = Result<Seen, Code>;
@@ -154,6 +199,18 @@ impl Step {
             socket,
             data: data.into(),
         }
+    }
+
+    pub fn send_to(socket: Socket, data: impl Into<Vec<u8>>, address: SocketAddr) -> Self {
+        Self::SendTo {
+            socket,
+            data: data.into(),
+            address,
+        }
+    }
+
+    pub fn receive_from(socket: Socket) -> Self {
+        Self::ReceiveFrom { socket, most: 4096 }
     }
 
     pub fn receive(socket: Socket) -> Self {
@@ -193,6 +250,7 @@ impl fmt::Debug for Seen {
             Self::Sent(length) => write!(f, "sent {length}"),
             Self::Data(data) => write!(f, "data \"{}\"", data.escape_ascii()),
             Self::DataFrom(data, from) => write!(f, "data \"{}\" from {from}", data.escape_ascii()),
+            Self::Message(message) => write!(f, "{message:?}"),
             Self::Name(name) => write!(f, "name {name}"),
             Self::Pending(code) => write!(f, "pending {code}"),
             Self::NothingPending => f.write_str("nothing pending"),

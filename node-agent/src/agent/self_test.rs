@@ -1,4 +1,4 @@
-//! Does a connect of this very process reach the backend that the maps name?
+//! Do a connect and a datagram of this very process reach the backend that the maps name?
 //!
 //! Attaching a program proves little: the tree may be cut off by a cgroup namespace, another
 //! program may come first. So a Service of our own goes the whole way, from parser to map, and is connected to. Its
@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsFd,
     time::{Duration, Instant},
 };
@@ -52,6 +52,13 @@ pub enum Failure {
         "a connect to {0} was not translated: is this process below the cgroup root that the programs are attached to, and does no other program hide connects from them?"
     )]
     NotTranslated(SocketAddr),
+    #[error(
+        "a datagram to {service} {outcome}: does another program on the cgroup tree change where datagrams go or come from?"
+    )]
+    Datagram {
+        service: SocketAddr,
+        outcome: String,
+    },
 }
 
 impl<M: Maps> Agent<M> {
@@ -64,7 +71,10 @@ impl<M: Maps> Agent<M> {
     fn try_self(&mut self) -> Verdict {
         let failed = |error: io::Error| Failure::Listen(error.to_string());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
-        let manifests = manifests(listener.local_addr().map_err(failed)?);
+        let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+        let ports = [listener.local_addr(), receiver.local_addr()];
+        let [tcp, udp] = ports.map(|address| address.map(|address| address.port()));
+        let manifests = manifests(tcp.map_err(failed)?, udp.map_err(failed)?);
         let mut subjects = Vec::new();
         for manifest in manifests {
             match facts::parse(manifest) {
@@ -76,7 +86,10 @@ impl<M: Maps> Agent<M> {
             }
         }
         self.pass();
-        let verdict = self.programmed().and_then(|()| connect_all(&listener));
+        let verdict = self
+            .programmed()
+            .and_then(|()| connect_all(&listener))
+            .and_then(|passed| send_all(&receiver, passed));
         for subject in subjects {
             self.index.apply(Change::Gone(subject));
         }
@@ -121,6 +134,55 @@ fn connect_all(listener: &TcpListener) -> Verdict {
     Ok(Passed { addresses })
 }
 
+/// A datagram to each address that could be connected to, and its answer.
+fn send_all(receiver: &UdpSocket, passed: Passed) -> Verdict {
+    for service in &passed.addresses {
+        exchange(receiver, *service).map_err(|outcome| Failure::Datagram {
+            service: *service,
+            outcome,
+        })?;
+    }
+    Ok(passed)
+}
+
+fn exchange(receiver: &UdpSocket, service: SocketAddr) -> Result<(), String> {
+    let failed = |doing: &'static str| move |error: io::Error| format!("{doing}: {error}");
+    let own: IpAddr = match service {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let sender = UdpSocket::bind((own, 0)).map_err(failed("needs a socket"))?;
+    for socket in [receiver, &sender] {
+        let bounded = socket.set_read_timeout(Some(PATIENCE));
+        bounded.map_err(failed("needs a time limit"))?;
+    }
+    let port = sender.local_addr().map_err(failed("has no source"))?.port();
+    let sent = sender.send_to(&port.to_be_bytes(), service);
+    sent.map_err(failed("was not sent"))?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut buffer = [0; 8];
+    loop {
+        let received = receiver.recv_from(&mut buffer);
+        let (length, from) = received.map_err(failed("did not arrive"))?;
+        // Others may send here too: the address is everybody's.
+        if from.port() == port && buffer[..length] == port.to_be_bytes() {
+            let answered = receiver.send_to(&buffer[..length], from);
+            answered.map_err(failed("was not answered"))?;
+            break;
+        }
+        if Instant::now() >= deadline {
+            return Err("did not arrive".into());
+        }
+    }
+    let received = sender.recv_from(&mut buffer);
+    let (_, from) = received.map_err(failed("had no answer"))?;
+    if from == service {
+        Ok(())
+    } else {
+        Err(format!("was answered from {from}"))
+    }
+}
+
 /// Whether the listener gets this connection. It may get others: the address is everybody's.
 fn accepts(listener: &TcpListener, from: SocketAddr) -> bool {
     let deadline = Instant::now() + PATIENCE;
@@ -140,14 +202,17 @@ fn accepts(listener: &TcpListener, from: SocketAddr) -> bool {
 }
 
 /// The Service and its slice, as the API server would give them.
-fn manifests(backend: SocketAddr) -> [serde_json::Value; 2] {
+fn manifests(tcp: u16, udp: u16) -> [serde_json::Value; 2] {
     let service = json!({
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"namespace": NAMESPACE, "name": NAME},
         "spec": {
             "clusterIP": ADDRESS.to_string(),
-            "ports": [{"port": PORT, "protocol": "TCP"}],
+            "ports": [
+                {"name": "tcp", "port": PORT, "protocol": "TCP"},
+                {"name": "udp", "port": PORT, "protocol": "UDP"},
+            ],
         },
     });
     let slice = json!({
@@ -159,8 +224,14 @@ fn manifests(backend: SocketAddr) -> [serde_json::Value; 2] {
             "labels": {"kubernetes.io/service-name": NAME},
         },
         "addressType": "IPv4",
-        "endpoints": [{"addresses": [backend.ip().to_string()], "conditions": {"ready": true}}],
-        "ports": [{"port": backend.port(), "protocol": "TCP"}],
+        "endpoints": [{
+            "addresses": [Ipv4Addr::LOCALHOST.to_string()],
+            "conditions": {"ready": true},
+        }],
+        "ports": [
+            {"name": "tcp", "port": tcp, "protocol": "TCP"},
+            {"name": "udp", "port": udp, "protocol": "UDP"},
+        ],
     });
     [service, slice]
 }

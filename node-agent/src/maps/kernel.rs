@@ -11,6 +11,7 @@ use sluice_model::{
 use sluice_node_abi::{
     keys::FrontendKey,
     maps::{self, Setting},
+    tally::Tally,
     values::{Backend, Frontend, Group, Health, Port, Table},
     verdict::Verdict,
 };
@@ -35,6 +36,7 @@ pub struct Kernel {
     pub health: Mapped<Health>,
     pub settings: Mapped<u64>,
     pub verdicts: PerCpuArray<MapData, u64>,
+    pub tallies: PerCpuArray<MapData, u64>,
     grace: GracePeriod,
 }
 
@@ -70,17 +72,23 @@ impl Kernel {
             verdicts: open(pins, maps::VERDICTS, |map| {
                 Ok(PerCpuArray::try_from(Map::PerCpuArray(map))?)
             })?,
+            tallies: open(pins, maps::TALLIES, |map| {
+                Ok(PerCpuArray::try_from(Map::PerCpuArray(map))?)
+            })?,
             grace: GracePeriod::new().map_err(OpenError::Grace)?,
         })
     }
 
     /// How often each verdict was given since the maps were made, over all CPUs.
     pub fn verdicts(&self) -> Result<Vec<(Verdict, u64)>, MapError> {
-        let count = |verdict: Verdict| {
-            let per_cpu = self.verdicts.get(&(verdict as u32), 0)?;
-            Ok((verdict, per_cpu.iter().sum()))
-        };
+        let count = |verdict| Ok((verdict, sum(&self.verdicts, verdict as u32)?));
         Verdict::ALL.into_iter().map(count).collect()
+    }
+
+    /// What else programs have counted since the maps were made, over all CPUs.
+    pub fn tallies(&self) -> Result<Vec<(Tally, u64)>, MapError> {
+        let count = |tally| Ok((tally, sum(&self.tallies, tally as u32)?));
+        Tally::ALL.into_iter().map(count).collect()
     }
 
     pub fn setting(&self, setting: Setting) -> u64 {
@@ -216,6 +224,10 @@ impl Maps for Kernel {
             Op::Barrier => self.grace.wait().map_err(MapsError::Barrier),
         }
     }
+}
+
+fn sum(per_cpu: &PerCpuArray<MapData, u64>, index: u32) -> Result<u64, MapError> {
+    Ok(per_cpu.get(&index, 0)?.iter().sum())
 }
 
 /// Every element that is not all zero.

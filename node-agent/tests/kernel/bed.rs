@@ -84,7 +84,12 @@ impl Bed {
             )?;
             ids.push(id);
         }
-        let (offset, length) = self.slots(&ids)?;
+        self.group_of(&ids)
+    }
+
+    /// A group that walks backends that have rows already.
+    pub(crate) fn group_of(&mut self, ids: &[u32]) -> Result<u32> {
+        let (offset, length) = self.slots(ids)?;
         let id = self.id();
         self.maps.groups.write(
             id,

@@ -10,6 +10,7 @@ use sluice_testbed::{
 
 mod bed;
 mod choices;
+mod datagrams;
 mod instructions;
 mod privileges;
 mod refusal;
@@ -19,6 +20,7 @@ mod worlds;
 
 fn main() -> ExitCode {
     use choices::*;
+    use datagrams::*;
     use instructions::*;
     use privileges::*;
     use refusal::*;
@@ -45,6 +47,16 @@ fn main() -> ExitCode {
             test!(the_capabilities_of_the_manifest_suffice_and_none_can_be_left_out),
             test!(no_backend_is_connection_refused_at_once),
             test!(no_backend_is_connection_refused_by_way_of_loopback),
+            test!(answers_to_an_unconnected_socket_come_from_the_service),
+            test!(one_socket_asks_several_services_at_once),
+            test!(cut_datagrams_and_control_messages_stay_as_they_are),
+            test!(one_socket_keeps_to_one_backend_and_sockets_are_spread),
+            test!(a_backend_that_is_gone_is_replaced_at_the_next_send_and_no_other),
+            test!(late_answers_of_a_backend_that_is_gone_come_from_the_service),
+            test!(datagrams_to_other_addresses_are_left_alone),
+            test!(no_backend_is_connection_refused_for_a_datagram),
+            test!(no_backend_is_a_closed_port_for_a_datagram_by_way_of_loopback),
+            test!(a_socket_with_too_many_services_forgets_the_oldest_and_that_is_counted),
             test!(a_schedule_is_kept_by_parallel_connects),
             test!(a_swap_of_a_port_is_seen_whole_by_every_connect),
             test!(every_prefix_of_real_connects_is_within_one_of_the_ideal),

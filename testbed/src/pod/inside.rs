@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::{self, BufRead as _, Write as _};
 use std::process::exit;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context as _, Result};
@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use super::order::{HELLO, Order, Reply, Task, Told};
 use crate::errno::Code;
 use crate::load::worker::{self, Course};
-use crate::program::interpreter;
+use crate::program::interpreter::{self, Sockets};
 use crate::serve::{Server, Service};
 
 /// Serves and obeys until the input ends, then exits.
@@ -32,6 +32,7 @@ fn obey(service: Service) -> Result<()> {
     let mut pod = Inside {
         server: Server::start(service)?,
         loads: HashMap::new(),
+        programs: HashMap::new(),
     };
     reply(HELLO, Ok(Told::Done))?;
     for line in io::stdin().lock().lines() {
@@ -45,6 +46,8 @@ struct Inside {
     server: Server,
     /// By the number of the order; those that have ended stay, they are few.
     loads: HashMap<u64, Arc<Course>>,
+    /// Programs that go on, by number.
+    programs: HashMap<u64, Arc<Mutex<Sockets>>>,
 }
 
 impl Inside {
@@ -59,6 +62,18 @@ impl Inside {
             Task::Run(steps) => {
                 apart(id, move || Told::Steps(interpreter::run(&steps)));
                 Ok(())
+            }
+            Task::Continue(program, steps) => {
+                let sockets = Arc::clone(self.programs.entry(program).or_default());
+                apart(id, move || {
+                    let mut sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
+                    Told::Steps(sockets.run(&steps))
+                });
+                Ok(())
+            }
+            Task::End(program) => {
+                self.programs.remove(&program);
+                reply(id, Ok(Told::Done))
             }
             Task::Load(load) => {
                 let course = Course::new(load);

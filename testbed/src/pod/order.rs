@@ -20,6 +20,11 @@ pub(super) struct Order {
 pub(super) enum Task {
     Ask(Target),
     Run(Vec<Step>),
+    /// Goes on with the program of this number, whose sockets have stayed open; the first order with
+    /// a number begins it.
+    Continue(u64, Vec<Step>),
+    /// Closes the sockets of the program of this number.
+    End(u64),
     Load(Load),
     /// What the load of this number has seen until now.
     PeekLoad(u64),

@@ -1,6 +1,7 @@
 //! What can be asked of a process inside a pod: a light one's own, or one started in a container.
 
 use std::process::{ChildStdin, ChildStdout};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -15,6 +16,7 @@ use crate::program::{Step, StepResult};
 pub struct Orders {
     name: String,
     channel: Channel,
+    programs: AtomicU64,
 }
 
 /// A load that goes on while the test does something else.
@@ -24,12 +26,20 @@ pub struct RunningLoad<'pod> {
     answer: Pending,
 }
 
+/// A program of socket calls that goes on with each run; dropping it closes its sockets.
+#[derive(Debug)]
+pub struct Program<'pod> {
+    orders: &'pod Orders,
+    number: u64,
+}
+
 impl Orders {
     /// Waits until the process at the other end of the pipes obeys.
     pub(crate) fn open(name: &str, pipes: (ChildStdin, ChildStdout)) -> Result<Self> {
         Ok(Self {
             name: name.to_owned(),
             channel: Channel::open(pipes)?,
+            programs: AtomicU64::new(0),
         })
     }
 
@@ -56,6 +66,14 @@ impl Orders {
         }
     }
 
+    /// Begins a program of socket calls whose sockets stay open between runs.
+    pub fn program(&self) -> Program<'_> {
+        Program {
+            orders: self,
+            number: self.programs.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
     /// Runs a load to its end.
     pub fn load(&self, load: &Load) -> Result<Report> {
         self.start_load(load)?.finish()
@@ -73,6 +91,24 @@ impl Orders {
             Told::Done => Ok(()),
             other => unexpected(&other),
         }
+    }
+}
+
+impl Program<'_> {
+    /// Carries out more steps; one result per step. Sockets keep their numbers.
+    pub fn run(&self, steps: &[Step]) -> Result<Vec<StepResult>> {
+        let task = Task::Continue(self.number, steps.to_vec());
+        match self.orders.channel.ask(task)? {
+            Told::Steps(results) => Ok(results),
+            other => unexpected(&other),
+        }
+    }
+}
+
+impl Drop for Program<'_> {
+    fn drop(&mut self) {
+        // Fails only when the pod's process is gone, and its sockets with it.
+        let _ = self.orders.done(Task::End(self.number));
     }
 }
 

@@ -6,17 +6,27 @@ use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
 use std::os::fd::AsRawFd as _;
 
-use super::{Direction, Seen, Socket, Step, StepResult, socket};
+use super::{Direction, Seen, Socket, Step, StepResult, message, socket};
 use crate::bpf;
 use crate::errno::Code;
 
+/// The sockets of a program, open until it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets(Vec<Option<OwnedFd>>);
+
 /// Runs all steps; the sockets that it leaves open are closed at its end.
 pub(crate) fn run(steps: &[Step]) -> Vec<StepResult> {
-    let mut sockets = Vec::new();
-    steps
-        .iter()
-        .map(|step| carry_out(step, &mut sockets).map_err(Code::from))
-        .collect()
+    Sockets::default().run(steps)
+}
+
+impl Sockets {
+    /// Runs more steps of the program.
+    pub(crate) fn run(&mut self, steps: &[Step]) -> Vec<StepResult> {
+        steps
+            .iter()
+            .map(|step| carry_out(step, &mut self.0).map_err(Code::from))
+            .collect()
+    }
 }
 
 fn carry_out(step: &Step, sockets: &mut Vec<Option<OwnedFd>>) -> Result<Seen, Errno> {
@@ -60,11 +70,31 @@ fn carry_out(step: &Step, sockets: &mut Vec<Option<OwnedFd>>) -> Result<Seen, Er
             data,
             address,
         } => socket::send_to(find(sockets, *socket)?, data, *address).map(Seen::Sent),
+        Step::SendMany { socket, messages } => {
+            message::send_many(find(sockets, *socket)?, messages).map(Seen::Sent)
+        }
+        Step::SendFast {
+            socket,
+            data,
+            address,
+        } => socket::send_fast(find(sockets, *socket)?, data, *address).map(Seen::Sent),
         Step::Receive { socket, most } => {
             socket::receive(find(sockets, *socket)?, *most).map(Seen::Data)
         }
         Step::ReceiveFrom { socket, most } => socket::receive_from(find(sockets, *socket)?, *most)
             .map(|(data, from)| Seen::DataFrom(data, from)),
+        Step::ReceiveMessage { socket, most } => {
+            message::receive(find(sockets, *socket)?, *most).map(Seen::Message)
+        }
+        Step::PacketInfo { socket, on } => {
+            message::packet_info(find(sockets, *socket)?, *on).map(done)
+        }
+        Step::ReportErrors { socket, on } => {
+            socket::report_errors(find(sockets, *socket)?, *on).map(done)
+        }
+        Step::ReusePort { socket, on } => {
+            socket::reuse_port(find(sockets, *socket)?, *on).map(done)
+        }
         Step::PeerName { socket } => socket::peer_name(find(sockets, *socket)?).map(Seen::Name),
         Step::OwnName { socket } => socket::own_name(find(sockets, *socket)?).map(Seen::Name),
         Step::Shutdown { socket, direction } => {

@@ -108,6 +108,34 @@ pub(crate) fn send_to(socket: &OwnedFd, data: &[u8], address: SocketAddr) -> Res
     )
 }
 
+/// Sends with the connect's first segment, if the kernel knows the peer to take that; else connects first.
+pub(crate) fn send_fast(
+    socket: &OwnedFd,
+    data: &[u8],
+    address: SocketAddr,
+) -> Result<usize, Errno> {
+    sys::sendto(
+        socket.as_raw_fd(),
+        data,
+        &SockaddrStorage::from(address),
+        MsgFlags::from_bits_retain(libc::MSG_FASTOPEN) | MsgFlags::MSG_NOSIGNAL,
+    )
+}
+
+pub(crate) fn reuse_port(socket: &OwnedFd, on: bool) -> Result<(), Errno> {
+    sys::setsockopt(socket, sockopt::ReusePort, &on)
+}
+
+/// For both families: datagrams of a v6 socket may be IPv4.
+pub(crate) fn report_errors(socket: &OwnedFd, on: bool) -> Result<(), Errno> {
+    sys::setsockopt(socket, sockopt::Ipv4RecvErr, &on)?;
+    match sys::setsockopt(socket, sockopt::Ipv6RecvErr, &on) {
+        // A v4 socket has no such option.
+        Err(Errno::ENOPROTOOPT | Errno::EOPNOTSUPP) => Ok(()),
+        other => other,
+    }
+}
+
 pub(crate) fn receive(socket: &OwnedFd, most: usize) -> Result<Vec<u8>, Errno> {
     let mut data = vec![0; most];
     let length = sys::recv(socket.as_raw_fd(), &mut data, MsgFlags::empty())?;
@@ -134,7 +162,7 @@ pub(crate) fn own_name(socket: &OwnedFd) -> Result<SocketAddr, Errno> {
     address(&sys::getsockname(socket.as_raw_fd())?).ok_or(Errno::EAFNOSUPPORT)
 }
 
-fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+pub(super) fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = storage
         .as_sockaddr_in()
         .map(|v4| SocketAddr::V4(SocketAddrV4::from(*v4)));
