@@ -8,15 +8,24 @@ use sluice_runtime::{
     apply::ApplyError,
     metrics::{self, Numbers},
 };
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
-use crate::operator::Handle;
+use crate::{certificates::Expiries, operator::Handle};
 
 /// An operator that does not answer for this long is not alive.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
-struct Health(Handle);
+struct Health {
+    operator: Handle,
+    expiries: watch::Receiver<Expiries>,
+}
+
+#[derive(Debug)]
+struct Numbered {
+    sample: Sample,
+    expiries: Expiries,
+}
 
 /// How it is going.
 #[derive(Clone, Debug)]
@@ -47,13 +56,13 @@ pub enum Fate {
 #[derive(Clone, Debug, Default)]
 pub struct Counts([u64; Fate::ALL.len()]);
 
-pub fn router(handle: Handle) -> Router {
-    admin::router().with_state(Health(handle))
+pub fn router(operator: Handle, expiries: watch::Receiver<Expiries>) -> Router {
+    admin::router().with_state(Health { operator, expiries })
 }
 
 impl Health {
     async fn sample(&self) -> Result<Sample, Refused> {
-        match timeout(PATIENCE, self.0.sample()).await {
+        match timeout(PATIENCE, self.operator.sample()).await {
             Ok(Some(sample)) => Ok(sample),
             Ok(None) => Err(Refused::unavailable("the operator is ending")),
             Err(_) => Err(Refused::unavailable("the operator is stuck")),
@@ -73,13 +82,16 @@ impl Vitals for Health {
 
     async fn metrics(&self) -> Result<String, Refused> {
         let sample = self.sample().await?;
-        metrics::encode("sluice_operator", sample).map_err(Refused::unavailable)
+        let expiries = *self.expiries.borrow();
+        let numbered = Numbered { sample, expiries };
+        metrics::encode("sluice_operator", numbered).map_err(Refused::unavailable)
     }
 }
 
-impl metrics::Sample for Sample {
+impl metrics::Sample for Numbered {
     fn write(&self, numbers: &mut Numbers<'_>) -> fmt::Result {
-        let Self {
+        let Self { sample, expiries } = self;
+        let Sample {
             complete,
             leads,
             behind,
@@ -87,7 +99,7 @@ impl metrics::Sample for Sample {
             nodes,
             queued,
             counts,
-        } = self;
+        } = sample;
         for (name, help, value) in [
             (
                 "ready",
@@ -112,7 +124,16 @@ impl metrics::Sample for Sample {
         }
         let help = "Statuses looked at, by what became of the write";
         let counts = Fate::ALL.map(|fate| (fate.name(), counts.of(fate)));
-        numbers.counters("status_writes", help, "outcome", counts)
+        numbers.counters("status_writes", help, "outcome", counts)?;
+        let help = "When the webhook's certificates expire, in seconds since 1970";
+        let expiries = [
+            ("authority", expiries.authority),
+            ("serving", expiries.serving),
+        ];
+        let expiries = expiries
+            .into_iter()
+            .filter_map(|(which, time)| Some((which, time?.as_second())));
+        numbers.gauges("certificate_expiry_seconds", help, "certificate", expiries)
     }
 }
 

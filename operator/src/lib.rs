@@ -6,12 +6,13 @@
 //!              events <── server-side apply, where something differs <── status ─┘
 //! ```
 //!
-//! One task owns all of it. It shows what nodes reported, never what anyone intended, and writes
+//! One task owns all of it; another one keeps the webhook's certificates. It shows what nodes reported, never what anyone intended, and writes
 //! nothing to what users write.
 
 pub mod accept;
 pub mod admin;
 pub mod args;
+pub mod certificates;
 pub mod events;
 pub mod inputs;
 pub mod leader;

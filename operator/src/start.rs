@@ -3,12 +3,13 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use sluice_runtime::{admin::Admin, shutdown::Shutdown};
+use sluice_runtime::{admin::Admin, apply::Writer, shutdown::Shutdown};
 use tracing::info;
 
 use crate::{
     admin,
     args::Args,
+    certificates::Keeper,
     events::Events,
     inputs,
     leader::Candidate,
@@ -41,14 +42,16 @@ async fn serve(args: &Args) -> Result<()> {
     );
 
     let (candidate, leadership) = Candidate::new(&server, &args.namespace, &identity);
-    let writer = sluice_runtime::apply::Writer::new(server.client.clone(), MANAGER);
+    let (keeper, expiries) = Keeper::new(&server, &args.namespace, leadership.clone());
+    let writer = Writer::new(server.client.clone(), MANAGER);
     let events = Events::new(server.client.clone(), &identity);
     let watches = inputs::watch(&server, args.nodes.clone());
     let (handle, questions) = operator::handle();
     let operator = Operator::new(writer, events, leadership);
-    let (served, (), ()) = tokio::join!(
-        admin.serve(admin::router(handle), shutdown.clone()),
+    let (served, (), (), ()) = tokio::join!(
+        admin.serve(admin::router(handle, expiries), shutdown.clone()),
         operator.run(watches, questions, shutdown.clone()),
+        keeper.run(shutdown.clone()),
         candidate.run(shutdown),
     );
     Ok(served?)

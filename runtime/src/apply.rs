@@ -135,15 +135,40 @@ impl Writer {
         seen: Option<&K>,
     ) -> Result<Applied, ApplyError> {
         let (target, resource) = Target::of::<K>(wanted.meta());
-        let mut body = json_of(&target, wanted)?;
+        let body = json_of(&target, wanted)?;
         let seen = seen.map(|seen| json_of(&target, seen)).transpose()?;
         let fields = difference("", &body, seen.as_ref(), Ownership::Parts);
         if fields.is_empty() {
             return Ok(Applied::Unchanged);
         }
+        self.send(target, &resource, body, fields).await
+    }
+
+    /// Sets these fields of an object that exists, where the caller has seen that they differ.
+    ///
+    /// For fields inside lists: what else an element has is others' and is not named.
+    pub async fn fields<K: Resource<DynamicType = ()>>(
+        &self,
+        of: &ObjectMeta,
+        mut fields: Value,
+    ) -> Result<Applied, ApplyError> {
+        let (target, resource) = Target::of::<K>(of);
+        let paths = fields.as_object().into_iter().flatten();
+        let paths = paths.map(|(name, _)| name.clone()).collect();
+        fields["metadata"] = json_of(&target, &identity(of))?;
+        self.send(target, &resource, fields, paths).await
+    }
+
+    async fn send(
+        &self,
+        target: Target,
+        resource: &ApiResource,
+        mut body: Value,
+        fields: Vec<String>,
+    ) -> Result<Applied, ApplyError> {
         body["apiVersion"] = resource.api_version.as_str().into();
         body["kind"] = resource.kind.as_str().into();
-        let api = self.api(&target, &resource);
+        let api = self.api(&target, resource);
         let params = PatchParams::apply(self.manager).force();
         let patch = Patch::Apply(&body);
         let sent = api.patch(&target.name, &params, &patch);
