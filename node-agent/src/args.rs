@@ -121,6 +121,30 @@ pub enum Verb {
     ///
     /// Refused while an agent runs. Connections that are established go on. Needs root; may be repeated.
     Cleanup(Cleanup),
+
+    /// Have the programs of this node leave every new connect alone, or steer again. Needs root.
+    ///
+    /// It acts at once, whether an agent runs or not, and stays over restarts and upgrades. Switched off, the
+    /// agent goes on keeping the maps, and is not ready.
+    Switch(Switch),
+}
+
+/// What `switch` works on.
+#[derive(Clone, Debug, Group)]
+pub struct Switch {
+    #[arg(value_enum)]
+    pub to: Position,
+
+    /// Where the agent has pinned its programs and maps.
+    #[arg(long, env = "SLUICE_BPFFS", value_name = "DIR", default_value = BPFFS)]
+    pub bpffs: PathBuf,
+}
+
+/// Whether connects are steered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Position {
+    Off,
+    On,
 }
 
 /// What `cleanup` works on.

@@ -61,7 +61,10 @@ pub(crate) fn command(options: &Cleanup) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(async { anyhow::Ok(Shutdown::on_signal()?.asked().await) })?;
+        runtime.block_on(async {
+            Shutdown::on_signal()?.asked().await;
+            anyhow::Ok(())
+        })?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -21,5 +21,6 @@ pub mod object;
 pub mod program;
 pub mod report;
 mod start;
+pub mod switch;
 
 pub use start::run;

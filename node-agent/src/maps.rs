@@ -17,6 +17,9 @@ pub trait Maps {
     fn read(&self) -> Result<Image, MapsError>;
 
     fn write(&mut self, op: &Op) -> Result<(), MapsError>;
+
+    /// Whether the programs were told to leave every connect alone.
+    fn are_switched_off(&self) -> bool;
 }
 
 /// An operation that was not done. Every one is worth trying again: maps fill and empty, and memory

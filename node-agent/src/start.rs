@@ -23,6 +23,7 @@ use crate::{
     node,
     program::{AttachError, Pins, Programs, Refusal},
     report::Writer,
+    switch,
 };
 
 /// The whole program.
@@ -30,6 +31,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     match (&args.verb, &args.run) {
         (Some(Verb::Features { output }), _) => features::command(*output),
         (Some(Verb::Mount { bpffs }), _) => bpffs::command(bpffs),
+        (Some(Verb::Switch(options)), _) => switch::command(options),
         (Some(Verb::Cleanup(options)), _) => cleanup::command(options),
         (None, Some(run)) => {
             run.logs.start()?;
@@ -68,7 +70,7 @@ async fn serve(run: &Run) -> Result<()> {
     }
     let programs = Programs::load(&pins, refusal)?;
     let maps = Kernel::open(&pins)?;
-    maps.go_on_from(found.generation)?;
+    maps.go_on_from(&found)?;
     let agent = Agent::start(maps)?;
     info!(
         node = run.node_name,

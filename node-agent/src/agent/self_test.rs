@@ -44,6 +44,8 @@ pub struct Passed {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
+    #[error("connects were switched off (`sluice-node-agent switch on` takes that back)")]
+    SwitchedOff,
     #[error("cannot listen on loopback: {0}")]
     Listen(String),
     #[error("its own Service was not programmed: {0}")]
@@ -69,6 +71,9 @@ impl<M: Maps> Agent<M> {
     }
 
     fn try_self(&mut self) -> Verdict {
+        if self.maps.are_switched_off() {
+            return Err(Failure::SwitchedOff);
+        }
         let failed = |error: io::Error| Failure::Listen(error.to_string());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
         let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;

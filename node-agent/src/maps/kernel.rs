@@ -18,7 +18,10 @@ use sluice_node_abi::{
 use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
 
 use super::{MapOpenError, Mapped, Maps, MapsError, OutOfBounds};
-use crate::{bpf::GracePeriod, program::Pins};
+use crate::{
+    bpf::GracePeriod,
+    program::{Found, Pins},
+};
 
 type KeyBytes = [u8; size_of::<FrontendKey>()];
 type FrontendBytes = [u8; size_of::<Frontend>()];
@@ -95,13 +98,16 @@ impl Kernel {
         self.settings.read(setting as u32).unwrap_or_default()
     }
 
-    /// No generation up to this one is given out again.
-    pub fn go_on_from(&self, generation: u64) -> Result<(), MapsError> {
-        if generation <= self.setting(Setting::Generation) {
-            return Ok(());
-        }
-        let written = self.settings.write(Setting::Generation as u32, generation);
-        written.map_err(in_map(maps::SETTINGS))
+    /// Takes over from maps of any version: no generation of theirs is given out again, and what was
+    /// switched off stays so.
+    pub fn go_on_from(&self, found: &Found) -> Result<(), MapsError> {
+        let raise = |setting: Setting, least: u64| {
+            let value = self.setting(setting).max(least);
+            let written = self.settings.write(setting as u32, value);
+            written.map_err(in_map(maps::SETTINGS))
+        };
+        raise(Setting::Generation, found.generation)?;
+        raise(Setting::Off, found.off.into())
     }
 
     fn put(&mut self, entry: &Entry) -> Result<(), MapsError> {
@@ -223,6 +229,10 @@ impl Maps for Kernel {
             Op::Delete(place) => self.delete(*place),
             Op::Barrier => self.grace.wait().map_err(MapsError::Barrier),
         }
+    }
+
+    fn are_switched_off(&self) -> bool {
+        self.setting(Setting::Off) != 0
     }
 }
 

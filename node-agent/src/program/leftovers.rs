@@ -32,6 +32,8 @@ pub struct Found {
     /// The highest generation that maps of any version hold. Sockets remember generations, so none is
     /// given out again.
     pub generation: u64,
+    /// Maps of some version have everything switched off.
+    pub off: bool,
 }
 
 impl Pins {
@@ -39,14 +41,13 @@ impl Pins {
     /// of what is gone, and programs that are attached still read what is gone.
     pub fn prepare(&self) -> Result<Found, LeftoverError> {
         let versions = entries(self.root())?;
-        let generations = versions.iter().filter(|folder| self.is_ours(folder));
-        let mut found = Found {
-            missing: Vec::new(),
-            generation: generations
-                .filter_map(|folder| generation(folder))
-                .max()
-                .unwrap_or(0),
-        };
+        let mut found = Found::default();
+        for folder in versions.iter().filter(|folder| self.is_ours(folder)) {
+            if let Some(settings) = settings(folder) {
+                found.generation = found.generation.max(settings.generation);
+                found.off |= settings.off;
+            }
+        }
         let own = self.map(maps::SETTINGS);
         let of_version = |name: &&&'static str| self.map(name).parent() == own.parent();
         let (present, missing): (Vec<&str>, Vec<&str>) = MAPS
@@ -87,11 +88,20 @@ impl Pins {
     }
 }
 
-/// Where this one is has never moved, and what its number means has not either.
-fn generation(folder: &Path) -> Option<u64> {
-    let settings = MapData::from_pin(folder.join(maps::SETTINGS)).ok()?;
-    let settings: Array<_, u64> = Map::Array(settings).try_into().ok()?;
-    settings.get(&(Setting::Generation as u32), 0).ok()
+struct Settings {
+    generation: u64,
+    off: bool,
+}
+
+/// Where these two are has never moved, and what their numbers mean has not either.
+fn settings(folder: &Path) -> Option<Settings> {
+    let map = MapData::from_pin(folder.join(maps::SETTINGS)).ok()?;
+    let map: Array<_, u64> = Map::Array(map).try_into().ok()?;
+    let of = |setting: Setting| map.get(&(setting as u32), 0).ok();
+    Some(Settings {
+        generation: of(Setting::Generation)?,
+        off: of(Setting::Off)? != 0,
+    })
 }
 
 /// What is in a folder; nothing if there is no such folder.

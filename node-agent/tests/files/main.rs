@@ -44,6 +44,7 @@ fn main() -> ExitCode {
             test!(a_clean_up_waits_for_the_agent_to_end),
             test!(maps_of_another_version_serve_until_the_new_ones_do),
             test!(a_part_of_the_maps_is_as_good_as_none),
+            test!(what_is_switched_off_stays_off_until_it_is_switched_on),
             test!(a_file_broken_while_no_agent_runs_keeps_its_last_good_state),
             test!(a_file_that_was_never_good_holds_back_deleting_what_it_may_mean),
         ],

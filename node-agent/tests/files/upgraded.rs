@@ -4,16 +4,19 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Result, ensure};
 use sluice_node_abi::maps;
 use sluice_node_agent::program::{Hook, Pins};
-use sluice_testbed::{bpf, load::Load, process::Process};
+use sluice_testbed::{bpf, load::Load, process::Process, tier::eventually};
 
 use crate::bed::{Bed, PATIENCE, SERVICE, Shop, at};
 
 const RATE: f64 = 300.0;
+/// How long a connect is tried that nobody answers.
+const NOBODY: Duration = Duration::from_millis(200);
 
 /// Connects all the time while an agent ends, something happens, and another one takes over.
 fn taken_over(
@@ -80,6 +83,52 @@ pub(crate) fn maps_of_another_version_serve_until_the_new_ones_do() -> Result<()
     let hooks = Hook::ALL.map(|hook| hook.program().to_owned());
     ensure!(names(&links)? == BTreeSet::from(hooks));
     ensure!(bpf::programs_on(bed.node.cgroup().path())?.len() == programs);
+    Ok(())
+}
+
+pub(crate) fn what_is_switched_off_stays_off_until_it_is_switched_on() -> Result<()> {
+    let shop = Shop::open()?;
+    let bed = &shop.bed;
+    let switch = |to: &str| -> Result<String> {
+        let command = bed
+            .node
+            .command(to, env!("CARGO_BIN_EXE_sluice-node-agent"))?;
+        let command = command
+            .args(["switch", to, "--bpffs"])
+            .arg(bed.node.bpffs());
+        let mut process = command.spawn()?;
+        process.wait(PATIENCE)?;
+        process.output()
+    };
+    let is_off = || {
+        eventually(PATIENCE, "the reason in the status", || {
+            let status = bed.status()?;
+            let reason = status["notReadyBecause"].as_str().unwrap_or_default();
+            ensure!(reason.contains("switched off"), "{status}");
+            Ok(())
+        })?;
+        let one = Load::on([at(SERVICE)?]).patience(NOBODY);
+        ensure!(shop.client.load(&one)?.failures.len() == 1, "it is steered");
+        anyhow::Ok(())
+    };
+    let said = switch("off")?;
+    ensure!(said.contains("no agent has pinned anything"), "{said}");
+
+    let mut agent = bed.ready_agent()?;
+    let said = switch("off")?;
+    ensure!(said.contains("off: every new connect"), "{said}");
+    is_off()?;
+    agent.stop(PATIENCE)?;
+    let own = folder_of(bed, maps::PORTS);
+    fs::rename(&own, own.with_file_name("abi-0"))?;
+    let _agent = bed.agent()?;
+    is_off()?;
+
+    let said = switch("on")?;
+    ensure!(said.contains("on: new connects"), "{said}");
+    eventually(PATIENCE, "a ready agent", || bed.get("/readyz"))?;
+    let report = shop.client.load(&Load::on([at(SERVICE)?]).times(20))?;
+    ensure!(report.failures.is_empty(), "{report}");
     Ok(())
 }
 

@@ -108,6 +108,10 @@ impl Maps for Flaky {
         self.maps.read()
     }
 
+    fn are_switched_off(&self) -> bool {
+        self.maps.are_switched_off()
+    }
+
     fn write(&mut self, op: &sluice_model::plan::Op) -> Result<(), MapsError> {
         if self.rng.u8(..20) == 0 {
             self.failures += 1;
