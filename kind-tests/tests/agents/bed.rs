@@ -1,11 +1,14 @@
 //! Two real nodes without kube-proxy, and an agent on each.
 
 use std::env;
-use std::sync::Arc;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use kube::CustomResourceExt as _;
+use serde_json::Value;
 use sluice_crds::{NodeReport, TrafficSplit};
 use sluice_node_agent::maps::Maps as _;
 use sluice_node_agent::maps::kernel::Kernel;
@@ -15,25 +18,38 @@ use sluice_testbed::process::{Command, Process};
 use sluice_testbed::tier::{Shared, eventually};
 
 pub(crate) const AGENT: &str = "agent";
+/// The testbed's verb by which a process of a node answers connects.
+pub(crate) const SERVER: &str = "serve";
+const ADMIN: &str = "127.0.0.1:9876";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Where an agent pins by default, below the node's own BPF file system.
 const PINS: &str = "sluice";
 
 pub(crate) struct Bed {
     pub(crate) cluster: Cluster,
-    _agents: Vec<Process>,
+    /// One on each node, in the order of the nodes.
+    pub(crate) agents: Vec<Process>,
 }
 
-static BED: Shared<Bed> = Shared::new(Bed::start);
+static BED: Shared<Bed> = Shared::new(|| Bed::start(2));
+static FAULTS: Shared<Bed> = Shared::new(|| Bed::start(1));
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Shared by the tests; each has a namespace of its own in it.
 pub(crate) fn bed() -> Result<Arc<Bed>> {
     BED.get()
 }
 
+/// A cluster of one node to which things happen, for one test at a time.
+pub(crate) fn alone() -> Result<(Arc<Bed>, MutexGuard<'static, ()>)> {
+    // A test that failed has left things as they are, which the next one will notice.
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok((FAULTS.get()?, alone))
+}
+
 impl Bed {
-    fn start() -> Result<Self> {
-        let cluster = Cluster::start().nodes(2).proxy(Proxy::None).up()?;
+    fn start(nodes: u8) -> Result<Self> {
+        let cluster = Cluster::start().nodes(nodes).proxy(Proxy::None).up()?;
         for crd in [TrafficSplit::crd(), NodeReport::crd()] {
             cluster.apply(&serde_json::to_string(&crd)?)?;
         }
@@ -44,16 +60,28 @@ impl Bed {
                 .spawn()
         });
         let agents = agents.collect::<Result<Vec<_>>>()?;
-        let bed = Self {
-            cluster,
-            _agents: agents,
-        };
+        let bed = Self { cluster, agents };
         for node in bed.cluster.nodes() {
             bed.await_image_of(node, "the Service of the API server", |image| {
                 image.contains("10.96.0.1:443/TCP")
             })?;
         }
         Ok(bed)
+    }
+
+    /// What the agent of a node says of itself.
+    pub(crate) fn status(&self, node: &Node) -> Result<Value> {
+        let request = "GET /debug/status HTTP/1.0\r\nHost: admin\r\n\r\n";
+        let answer = node.netns().run(move || {
+            let mut stream = TcpStream::connect(ADMIN)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.write_all(request.as_bytes())?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        })?;
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
+        Ok(serde_json::from_str(body.context("half an answer")?)?)
     }
 
     /// Waits until the kernel of a node holds an image like this.
@@ -80,5 +108,6 @@ pub(crate) fn agent(cluster: &Cluster, node: &Node, name: &str) -> Result<Comman
         .args([AGENT, "--node-name", name])
         .arg("--kubeconfig")
         .arg(cluster.kubeconfig())
-        .args(["--api-server", &api_server, "--check-every", "2"]))
+        .args(["--api-server", &api_server, "--check-every", "2"])
+        .args(["--log", "info,sluice_runtime=debug"]))
 }

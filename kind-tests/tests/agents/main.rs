@@ -12,7 +12,13 @@ use sluice_testbed::command;
 use sluice_testbed::requirements::Missing;
 use sluice_testbed::tier::{self, Tier, test};
 
-use bed::AGENT;
+use bed::{AGENT, SERVER};
+use faults::{
+    a_kind_that_is_removed_takes_its_splits_and_brings_them_back,
+    a_silent_watch_is_noticed_and_replaced, a_version_that_is_too_old_is_listed_anew,
+    an_api_server_that_is_frozen_is_noticed_and_heard_again,
+    an_api_server_that_is_killed_is_heard_again, an_etcd_that_is_killed_is_got_over,
+};
 use lived::{a_service_is_reached_without_kube_proxy, a_split_that_is_edited_is_exact_each_time};
 use reports::{
     a_report_goes_with_its_node_and_comes_back_when_it_is_taken_away,
@@ -21,12 +27,13 @@ use reports::{
 };
 
 mod bed;
+mod faults;
 mod lived;
 mod reports;
 
 fn main() -> ExitCode {
     sluice_testbed::entry();
-    if command::is_called() {
+    if command::is_called() || env::args().nth(1).as_deref() == Some(SERVER) {
         return command::main();
     }
     if env::args().nth(1).as_deref() == Some(AGENT) {
@@ -46,6 +53,12 @@ fn main() -> ExitCode {
             test!(a_split_is_programmed_once_every_kernel_holds_its_generation),
             test!(a_report_goes_with_its_node_and_comes_back_when_it_is_taken_away),
             test!(an_agent_that_steers_nothing_says_so),
+            test!(an_api_server_that_is_frozen_is_noticed_and_heard_again),
+            test!(an_api_server_that_is_killed_is_heard_again),
+            test!(a_silent_watch_is_noticed_and_replaced),
+            test!(an_etcd_that_is_killed_is_got_over),
+            test!(a_version_that_is_too_old_is_listed_anew),
+            test!(a_kind_that_is_removed_takes_its_splits_and_brings_them_back),
         ],
     )
 }

@@ -177,6 +177,7 @@ impl<T, M> Follow<T, M> {
                 ),
                 End::Broken(text) => self.tell_trouble(text).await?,
                 End::Lost(text) => {
+                    debug!(path = asked.api.resource_url(), version, "lists anew");
                     if let Some(text) = text {
                         self.tell_trouble(text).await?;
                     }
