@@ -4,6 +4,7 @@
 //! agents do, and which cgroups are a node's, since several nodes stand on one kernel. It changes nothing else.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -22,10 +23,15 @@ pub const AGENT: &str = "sluice-node-agent";
 /// The version that is installed when none is named.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The version that tests upgrade to: the same programs under another name.
+pub const NEXT: &str = "next";
+
 /// Names the folder with the images; without it they are looked for beside this program.
 const FOLDER: &str = "SLUICE_IMAGES";
 /// Where a pod of an agent sees the root of its node's file systems.
 const HOST: &str = "/host";
+/// The namespace and the DaemonSet that clean nodes up.
+const CLEANUP: &str = "sluice-cleanup";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The archives of this version, or what has to be done to have them.
@@ -88,9 +94,22 @@ impl Cluster {
     /// Installs Sluice, or another version of it, and waits until all of it is ready.
     pub fn install(&self, version: &str) -> Result<()> {
         let overlay = self.overlay(version)?;
-        let overlay = overlay.to_str().context("the run's folder is no text")?;
-        self.kubectl(["apply", "--server-side", "--kustomize", overlay])?;
+        let apply = ["apply", "--server-side", "--kustomize"].map(OsStr::new);
+        self.kubectl([&apply[..], &[overlay.as_os_str()]].concat())?;
         self.installed()
+    }
+
+    /// Removes Sluice: its objects, then what its agents left in the kernels of the nodes.
+    pub fn uninstall(&self) -> Result<()> {
+        let overlay = self.overlay(VERSION)?;
+        let cleanup = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/overlays/cleanup");
+        let delete = ["delete", "--wait", "--ignore-not-found", "--kustomize"].map(OsStr::new);
+        self.kubectl([&delete[..], &[overlay.as_os_str()]].concat())?;
+        let apply = ["apply", "--server-side", "--kustomize"].map(OsStr::new);
+        self.kubectl([&apply[..], &[cleanup.as_os_str()]].concat())?;
+        self.rolled_out(CLEANUP, &format!("daemonset/{CLEANUP}"), PATIENCE)?;
+        self.kubectl([&delete[..], &[cleanup.as_os_str()]].concat())
+            .map(drop)
     }
 
     /// Waits until every workload of Sluice has rolled out.
