@@ -127,3 +127,59 @@ fn is_true(condition: &Condition) -> bool {
 fn generation(condition: &Condition) -> i64 {
     condition.observed_generation.unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+
+    use super::*;
+
+    fn conditions(texts: &[(&str, &str, &str)]) -> Vec<Condition> {
+        let condition = |(type_, status, reason): &(&str, &str, &str)| Condition {
+            type_: (*type_).to_owned(),
+            status: (*status).to_owned(),
+            reason: (*reason).to_owned(),
+            message: String::new(),
+            observed_generation: Some(3),
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        };
+        texts.iter().map(condition).collect()
+    }
+
+    #[test]
+    fn few_things_are_worth_an_event() {
+        let accepted = ("Accepted", "True", "Accepted");
+        let conflicted = ("Accepted", "False", "Conflicted");
+        let invalid = ("Accepted", "False", "Invalid");
+        let programmed = ("Programmed", "True", "Programmed");
+        let pending = ("Programmed", "False", "NodesPending");
+        let failed = ("Programmed", "False", "NodeFailed");
+        for (before, after, told) in [
+            (&[][..], &[accepted, pending][..], &[][..]),
+            (
+                &[accepted, pending],
+                &[accepted, programmed],
+                &["Programmed"],
+            ),
+            (&[accepted, programmed], &[accepted, programmed], &[]),
+            (&[accepted, programmed], &[accepted, pending], &[]),
+            (&[accepted, pending], &[accepted, failed], &["!NodeFailed"]),
+            (&[accepted, failed], &[accepted, failed], &[]),
+            (&[], &[conflicted], &["!Conflicted"]),
+            (&[conflicted], &[conflicted], &[]),
+            (&[conflicted], &[invalid], &["!Invalid"]),
+            (
+                &[conflicted, pending],
+                &[accepted, programmed],
+                &["Accepted", "Programmed"],
+            ),
+        ] {
+            let happenings = between(&conditions(before), &conditions(after));
+            let happenings: Vec<_> = happenings
+                .iter()
+                .map(|h| format!("{}{}", if h.is_bad { "!" } else { "" }, h.reason))
+                .collect();
+            assert_eq!(happenings, told, "{before:?} to {after:?}");
+        }
+    }
+}

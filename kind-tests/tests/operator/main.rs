@@ -12,6 +12,8 @@ use sluice_testbed::requirements::Missing;
 use sluice_testbed::tier::{self, Tier, test};
 
 use bed::{AGENT, OPERATOR};
+use certificates::a_new_operator_keeps_the_certificates_that_there_are;
+use certificates::certificates_are_made_and_put_right_and_the_api_server_told;
 use leaders::a_leader_that_was_stopped_writes_nothing_when_it_goes_on;
 use leaders::a_standby_takes_over_when_the_leader_is_killed;
 use statuses::a_loser_is_told_and_takes_over_when_the_winner_goes;
@@ -21,6 +23,7 @@ use statuses::a_status_that_somebody_else_wrote_is_put_right;
 use statuses::nothing_is_written_when_nothing_changed;
 
 mod bed;
+mod certificates;
 mod leaders;
 mod statuses;
 
@@ -54,6 +57,8 @@ fn main() -> ExitCode {
             test!(nothing_is_written_when_nothing_changed),
             test!(a_standby_takes_over_when_the_leader_is_killed),
             test!(a_leader_that_was_stopped_writes_nothing_when_it_goes_on),
+            test!(certificates_are_made_and_put_right_and_the_api_server_told),
+            test!(a_new_operator_keeps_the_certificates_that_there_are),
         ],
     )
 }

@@ -14,6 +14,7 @@ mod failing;
 mod kernel;
 mod planning;
 mod restarting;
+mod rolling;
 mod world;
 
 use proptest::test_runner::{Config, FileFailurePersistence};
