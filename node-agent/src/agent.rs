@@ -142,7 +142,12 @@ impl<M: Maps> Agent<M> {
         let awaited = self.index.awaited();
         if !awaited.is_empty() {
             let awaited: Vec<_> = awaited.iter().map(ToString::to_string).collect();
-            return Err(format!("not listed yet: {}", awaited.join(", ")));
+            let awaited = format!("not listed yet: {}", awaited.join(", "));
+            // What stands in the way of one stands in the way of all.
+            return Err(match self.problems.first() {
+                Some(problem) => format!("{awaited} ({problem})"),
+                None => awaited,
+            });
         }
         match &self.self_test {
             None => Err("the self-test has not run yet".into()),

@@ -100,9 +100,14 @@ impl Bed {
     }
 }
 
+/// The API server past its Service.
+pub(crate) fn api_server(cluster: &Cluster) -> String {
+    format!("https://{}:6443", cluster.fabric().own().address4())
+}
+
 /// An agent on this node that calls itself so, to be completed.
 pub(crate) fn agent(cluster: &Cluster, node: &Node, name: &str) -> Result<Command> {
-    let api_server = format!("https://{}:6443", cluster.fabric().own().address4());
+    let api_server = api_server(cluster);
     let command = node.command(AGENT, env::current_exe()?)?;
     Ok(command
         .args([AGENT, "--node-name", name])

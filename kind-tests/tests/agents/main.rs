@@ -25,11 +25,13 @@ use reports::{
     a_split_is_programmed_once_every_kernel_holds_its_generation,
     an_agent_that_steers_nothing_says_so,
 };
+use ways::a_service_account_without_a_way_to_the_api_server_is_told_what_helps;
 
 mod bed;
 mod faults;
 mod lived;
 mod reports;
+mod ways;
 
 fn main() -> ExitCode {
     sluice_testbed::entry();
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
             test!(a_split_is_programmed_once_every_kernel_holds_its_generation),
             test!(a_report_goes_with_its_node_and_comes_back_when_it_is_taken_away),
             test!(an_agent_that_steers_nothing_says_so),
+            test!(a_service_account_without_a_way_to_the_api_server_is_told_what_helps),
             test!(an_api_server_that_is_frozen_is_noticed_and_heard_again),
             test!(an_api_server_that_is_killed_is_heard_again),
             test!(a_silent_watch_is_noticed_and_replaced),
