@@ -29,6 +29,7 @@ use crate::run::Run;
 use crate::tier::eventually;
 
 pub use access::Access;
+pub use api::Api;
 pub use control_plane::ControlPlane;
 pub use cut::Cut;
 pub use images::TESTBED;
@@ -40,6 +41,7 @@ pub use tools::Tools;
 
 mod access;
 mod addresses;
+mod api;
 mod certificates;
 mod control_plane;
 mod cut;

@@ -18,7 +18,7 @@ const SERVICES6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, 0);
 
 /// The ranges of Services, as the API server wants them.
 pub(super) fn service_ranges() -> String {
-    format!("{SERVICES4}/16,{SERVICES6}/112")
+    format!("{SERVICES4}/12,{SERVICES6}/112")
 }
 
 /// The API server's address inside the run's namespaces.

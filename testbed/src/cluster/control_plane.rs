@@ -23,7 +23,7 @@ mod api_server;
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long one question to a server that may be frozen waits.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
-const ETCD: &str = "http://127.0.0.1:2379";
+pub(super) const ETCD: &str = "http://127.0.0.1:2379";
 
 /// The running programs, to each of which things may happen on purpose. The API server ends before its store.
 #[derive(Debug)]

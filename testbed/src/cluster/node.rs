@@ -27,7 +27,7 @@ use crate::process::{Command, Mounts, Process};
 use crate::run::Run;
 use crate::tier::eventually;
 
-mod config;
+pub(super) mod config;
 mod hierarchies;
 pub(crate) mod root;
 
@@ -191,13 +191,7 @@ impl Node {
 
     /// The object by which the API server knows the node before its kubelet does, with the ranges of its pods.
     pub(super) fn object(&self) -> Value {
-        let ranges = addresses::pod_ranges(self.member);
-        serde_json::json!({
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": { "name": self.name },
-            "spec": { "podCIDR": ranges[0], "podCIDRs": ranges },
-        })
+        object(&self.name, self.member)
     }
 
     fn start_containerd(&mut self) -> Result<()> {
@@ -305,6 +299,17 @@ impl Node {
             .arg(format!("--config={}", file.display()));
         self.start("kube-proxy", command)
     }
+}
+
+/// What a node is to the API server before its kubelet says more.
+pub(super) fn object(name: &str, member: Member) -> Value {
+    let ranges = addresses::pod_ranges(member);
+    serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": { "name": name },
+        "spec": { "podCIDR": ranges[0], "podCIDRs": ranges },
+    })
 }
 
 /// Starts the process that makes the node's mounts and keeps them; returns when they are made.

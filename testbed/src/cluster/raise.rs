@@ -97,7 +97,7 @@ fn await_nodes(cluster: &Cluster) -> Result<()> {
 }
 
 /// A kubectl that may do everything.
-fn admin(
+pub(super) fn admin(
     fabric: &Fabric,
     tools: &Tools,
     authority: &Authority,

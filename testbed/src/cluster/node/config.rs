@@ -107,7 +107,7 @@ pub(super) fn kubelet(
     })
 }
 
-pub(super) fn kube_proxy(kubeconfig: &Path, node: &str, mode: Mode) -> Value {
+pub(in crate::cluster) fn kube_proxy(kubeconfig: &Path, node: &str, mode: Mode) -> Value {
     json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
