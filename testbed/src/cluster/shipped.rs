@@ -32,7 +32,7 @@ const FOLDER: &str = "SLUICE_IMAGES";
 const HOST: &str = "/host";
 /// The namespace and the DaemonSet that clean nodes up.
 const CLEANUP: &str = "sluice-cleanup";
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The archives of this version, or what has to be done to have them.
 pub fn images(version: &str) -> Result<Vec<PathBuf>, Missing> {
@@ -117,9 +117,25 @@ impl Cluster {
         let list = ["get", "daemonsets,deployments", "--output=name"];
         let names = self.kubectl([&list[..], &["--namespace", NAMESPACE]].concat())?;
         ensure!(!names.trim().is_empty(), "{NAMESPACE} is empty");
-        names
-            .lines()
-            .try_for_each(|workload| self.rolled_out(NAMESPACE, workload, PATIENCE))
+        names.lines().try_for_each(|workload| {
+            self.rolled_out(NAMESPACE, workload, PATIENCE)
+                .map_err(|error| error.context(self.troubles(workload)))
+        })
+    }
+
+    /// What a person would look at first when something does not become ready.
+    fn troubles(&self, workload: &str) -> String {
+        let asked: [&[&str]; 3] = [
+            &["get", "pods", "--output=wide"],
+            &["get", "events", "--field-selector=type=Warning"],
+            &["logs", workload, "--all-pods", "--prefix", "--tail=10"],
+        ];
+        let told = asked.map(|question| {
+            let question = [question, &["--namespace", NAMESPACE]].concat();
+            self.kubectl(question)
+                .unwrap_or_else(|error| format!("{error:#}\n"))
+        });
+        format!("{workload} does not become ready:\n{}", told.join("\n"))
     }
 }
 

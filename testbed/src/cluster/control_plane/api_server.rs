@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::Result;
 
 use super::{flag, identity_flags};
-use crate::cluster::addresses;
+use crate::cluster::{addresses, audit};
 use crate::cluster::certificates::{Authority, Subject};
 use crate::fabric::Fabric;
 
@@ -44,6 +44,7 @@ pub(super) fn serving(fabric: &Fabric, authority: &Authority) -> Result<Vec<Stri
         "tls-private-key-file",
         &server,
     ));
+    flags.extend(audit::flags(fabric.run())?);
     Ok(flags)
 }
 
