@@ -66,15 +66,14 @@ pub fn create_link(
         attach_type: u32,
         flags: u32,
     }
-    owned(call(
-        LINK_CREATE,
-        &Attr {
-            program: program.as_raw_fd(),
-            target: cgroup.as_raw_fd(),
-            attach_type: at as u32,
-            flags: 0,
-        },
-    )?)
+    let attr = Attr {
+        program: program.as_raw_fd(),
+        target: cgroup.as_raw_fd(),
+        attach_type: at as u32,
+        flags: 0,
+    };
+    // SAFETY: only descriptors and numbers are passed; the command makes a descriptor.
+    unsafe { make(LINK_CREATE, &attr) }
 }
 
 /// Puts another program into a link, without a moment of none or both.
@@ -93,7 +92,8 @@ pub fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
         flags: 0,
         old_program: 0,
     };
-    call(LINK_UPDATE, &attr).map(drop)
+    // SAFETY: only descriptors and numbers are passed.
+    unsafe { call(LINK_UPDATE, &attr) }.map(drop)
 }
 
 /// Takes a link's program off its cgroup at once, whoever else holds the link.
@@ -106,7 +106,8 @@ pub fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
     let attr = Attr {
         link: link.as_raw_fd(),
     };
-    call(LINK_DETACH, &attr).map(drop)
+    // SAFETY: only descriptors and numbers are passed.
+    unsafe { call(LINK_DETACH, &attr) }.map(drop)
 }
 
 /// Takes off the program of a pinned link, and the pin. Removing the pin alone would leave the program at
@@ -147,7 +148,8 @@ pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
         length: size_of::<LinkInfo>() as u32,
         info: (&raw mut info).expose_provenance() as u64,
     };
-    call(OBJ_GET_INFO_BY_FD, &attr)?;
+    // SAFETY: `info` may be written to for the length that is passed, and lives through the call.
+    unsafe { call(OBJ_GET_INFO_BY_FD, &attr) }?;
     Ok(info)
 }
 
@@ -166,7 +168,8 @@ pub fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
         fd: object.as_fd().as_raw_fd(),
         flags: 0,
     };
-    call(OBJ_PIN, &attr).map(drop)
+    // SAFETY: `path` ends with a zero and lives through the call.
+    unsafe { call(OBJ_PIN, &attr) }.map(drop)
 }
 
 pub fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
@@ -176,7 +179,8 @@ pub fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
         fd: 0,
         flags: 0,
     };
-    owned(call(OBJ_GET, &attr)?)
+    // SAFETY: `path` ends with a zero and lives through the call; the command makes a descriptor.
+    unsafe { make(OBJ_GET, &attr) }
 }
 
 /// Loads instructions as they are, for probing: says only whether the verifier takes them.
@@ -211,7 +215,9 @@ pub fn load_program(
         interface: 0,
         attach_type: attach as u32,
     };
-    owned(call(PROG_LOAD, &attr)?)
+    // SAFETY: there are as many instructions as is said, the licence ends with a zero, and both live
+    // through the call; the command makes a descriptor.
+    unsafe { make(PROG_LOAD, &attr) }
 }
 
 /// Creates an array map, for probing its flags.
@@ -226,22 +232,25 @@ pub fn create_array(value_size: u32, entries: u32, flags: u32) -> io::Result<Own
         flags: u32,
     }
     const ARRAY: u32 = 2;
-    owned(call(
-        MAP_CREATE,
-        &Attr {
-            kind: ARRAY,
-            key_size: 4,
-            value_size,
-            entries,
-            flags,
-        },
-    )?)
+    let attr = Attr {
+        kind: ARRAY,
+        key_size: 4,
+        value_size,
+        entries,
+        flags,
+    };
+    // SAFETY: only numbers are passed; the command makes a descriptor.
+    unsafe { make(MAP_CREATE, &attr) }
 }
 
-fn call<A: IntoBytes + Immutable>(command: libc::c_int, attr: &A) -> io::Result<libc::c_int> {
+/// # Safety
+/// Every pointer in `attr` is one that the kernel may use as the command does, until the call returns.
+unsafe fn call<A: IntoBytes + Immutable>(
+    command: libc::c_int,
+    attr: &A,
+) -> io::Result<libc::c_int> {
     let bytes = attr.as_bytes();
-    // SAFETY: `bytes` is readable for its length, and every pointer in it was made by the caller
-    // from memory that outlives the call.
+    // SAFETY: `bytes` is readable for its length; of the pointers in it the caller has made sure.
     let outcome = unsafe { libc::syscall(libc::SYS_bpf, command, bytes.as_ptr(), bytes.len()) };
     if outcome < 0 {
         Err(io::Error::last_os_error())
@@ -250,8 +259,12 @@ fn call<A: IntoBytes + Immutable>(command: libc::c_int, attr: &A) -> io::Result<
     }
 }
 
-fn owned(fd: libc::c_int) -> io::Result<OwnedFd> {
-    // SAFETY: only called with what a command that returns a new descriptor returned.
+/// # Safety
+/// As for [`call`]; and the command returns a new descriptor.
+unsafe fn make<A: IntoBytes + Immutable>(command: libc::c_int, attr: &A) -> io::Result<OwnedFd> {
+    // SAFETY: the caller has made sure.
+    let fd = unsafe { call(command, attr) }?;
+    // SAFETY: the kernel has just made it, and nobody else knows of it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -278,5 +291,6 @@ pub fn query_tcx(interface: u32) -> io::Result<()> {
         count: 0,
         reserved: 0,
     };
-    call(PROG_QUERY, &attr).map(drop)
+    // SAFETY: no room for ids is passed.
+    unsafe { call(PROG_QUERY, &attr) }.map(drop)
 }

@@ -35,6 +35,10 @@ pub(crate) fn command(at: &Path) -> anyhow::Result<ExitCode> {
 }
 
 /// Mounts a BPF file system unless there is one; says whether it did.
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "the number's type depends on the C library"
+)]
 pub fn ensure(at: &Path) -> Result<bool, MountError> {
     let found = statfs(at).map(|found| found.filesystem_type());
     if found.is_ok_and(|found| found.0 as i64 == BPF_FS_MAGIC) {

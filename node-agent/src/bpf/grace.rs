@@ -11,7 +11,7 @@ use std::{
 
 use zerocopy::{Immutable, IntoBytes};
 
-use super::{call, owned};
+use super::{call, make};
 
 const MAP_CREATE: libc::c_int = 0;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
@@ -53,7 +53,8 @@ impl GracePeriod {
             value: (&raw const value).expose_provenance() as u64,
             flags: 0,
         };
-        call(MAP_UPDATE_ELEM, &attr).map(drop)
+        // SAFETY: key and value are as large as the map says, and live through the call.
+        unsafe { call(MAP_UPDATE_ELEM, &attr) }.map(drop)
     }
 }
 
@@ -69,15 +70,14 @@ fn create(kind: u32, inner: Option<&OwnedFd>) -> io::Result<OwnedFd> {
         flags: u32,
         inner: i32,
     }
-    owned(call(
-        MAP_CREATE,
-        &Attr {
-            kind,
-            key_size: 4,
-            value_size: 4,
-            entries: 1,
-            flags: 0,
-            inner: inner.map_or(0, AsRawFd::as_raw_fd),
-        },
-    )?)
+    let attr = Attr {
+        kind,
+        key_size: 4,
+        value_size: 4,
+        entries: 1,
+        flags: 0,
+        inner: inner.map_or(0, AsRawFd::as_raw_fd),
+    };
+    // SAFETY: only numbers are passed; the command makes a descriptor.
+    unsafe { make(MAP_CREATE, &attr) }
 }
