@@ -5,7 +5,9 @@
 //! many times. Precedence: a split, then the Service itself.
 
 mod frontends;
+mod hints;
 mod ownership;
+pub mod places;
 mod versions;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -75,72 +77,72 @@ fn exposed(
     for port in &fact.ports {
         for family in Family::ALL {
             let frontends = frontends::of(snapshot, key, fact, port, family, findings);
-            if frontends.is_empty() {
-                continue;
+            for (reach, frontends) in frontends.by_reach(fact.traffic.internal) {
+                let id = PortId {
+                    number: port.number,
+                    protocol: port.protocol,
+                    family,
+                    reach,
+                };
+                let rule = match owners.of(port) {
+                    Some((owner, split)) => split_rule(snapshot, owner, split, port, id, findings),
+                    None => None,
+                };
+                let rule = rule.unwrap_or_else(|| own_rule(snapshot, key, port, id));
+                ports.push(Port {
+                    id,
+                    name: Arc::clone(&port.name),
+                    frontends,
+                    on_nodes: fact.traffic.external,
+                    affinity: fact.traffic.affinity,
+                    balancing: fact.traffic.balancing,
+                    owner: rule.owner,
+                    selection: rule.selection,
+                    when_unavailable: rule.when_unavailable,
+                    versions: rule.versions,
+                });
             }
-            let id = PortId {
-                number: port.number,
-                protocol: port.protocol,
-                family,
-            };
-            let name = Arc::clone(&port.name);
-            let owner = owners.of(port).and_then(|(owner, split)| {
-                let versions = versions_of(snapshot, owner, split, port, family, findings)?;
-                Some((owner, split, versions))
-            });
-            ports.push(match owner {
-                Some((owner, split, versions)) => Port {
-                    id,
-                    name,
-                    frontends,
-                    owner: Owner::Split(owner.clone()),
-                    selection: split.selection,
-                    when_unavailable: split.when_unavailable,
-                    versions,
-                },
-                None => Port {
-                    id,
-                    name,
-                    frontends,
-                    owner: Owner::Service,
-                    selection: Selection::Sequence,
-                    when_unavailable: WhenUnavailable::Redistribute,
-                    versions: vec![own_version(snapshot, key, port, family)],
-                },
-            });
         }
     }
     ports.sort_by_key(|port| port.id);
     (!ports.is_empty()).then(|| Arc::new(Service { ports }))
 }
 
+/// What decides on a port.
+struct Rule {
+    owner: Owner,
+    selection: Selection,
+    when_unavailable: WhenUnavailable,
+    versions: Vec<Version>,
+}
+
 /// A plain Service is one version of itself.
-fn own_version(
-    snapshot: Snapshot<'_>,
-    key: &ServiceKey,
-    port: &ServicePortFact,
-    family: Family,
-) -> Version {
-    let (backends, draining) = versions::endpoints(snapshot, key, port, family);
-    Version {
-        name: key.0.name().into(),
-        service: key.clone(),
-        weight: Weight::ONE,
-        backends,
-        draining,
+fn own_rule(snapshot: Snapshot<'_>, key: &ServiceKey, port: &ServicePortFact, id: PortId) -> Rule {
+    let (backends, draining) = versions::endpoints(snapshot, key, port, id);
+    Rule {
+        owner: Owner::Service,
+        selection: Selection::Sequence,
+        when_unavailable: WhenUnavailable::Redistribute,
+        versions: vec![Version {
+            name: key.0.name().into(),
+            service: key.clone(),
+            weight: Weight::ONE,
+            backends,
+            draining,
+        }],
     }
 }
 
 /// `None` when a version asks for what cannot be done yet. Then the Service serves as if there were
 /// no split: it acts as a whole or not, and a version without backends would refuse its share.
-fn versions_of(
+fn split_rule(
     snapshot: Snapshot<'_>,
     owner: &SplitKey,
     split: &split::Fact,
     port: &ServicePortFact,
-    family: Family,
+    id: PortId,
     findings: &mut Vec<Finding>,
-) -> Option<Vec<Version>> {
+) -> Option<Rule> {
     let mut versions = Vec::new();
     for (i, version) in split.versions.iter().enumerate() {
         let Some(lender) = version.lender() else {
@@ -148,7 +150,7 @@ fn versions_of(
             findings.push(finding.at(format!("spec.versions[{i}].pods")));
             continue;
         };
-        let lent = versions::lent(snapshot, lender, port, family);
+        let lent = versions::lent(snapshot, lender, port, id);
         let (backends, draining) = lent.unwrap_or_else(|(reason, detail)| {
             let field = format!("spec.versions[{i}].service");
             findings.push(Finding::new(owner.clone(), reason, detail).at(field));
@@ -162,7 +164,12 @@ fn versions_of(
             draining,
         });
     }
-    (versions.len() == split.versions.len()).then_some(versions)
+    (versions.len() == split.versions.len()).then(|| Rule {
+        owner: Owner::Split(owner.clone()),
+        selection: split.selection,
+        when_unavailable: split.when_unavailable,
+        versions,
+    })
 }
 
 fn why_unsplittable(key: &ServiceKey, fact: Option<&Fact>) -> (Reason, String) {

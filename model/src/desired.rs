@@ -11,17 +11,38 @@ use serde::{Serialize, Serializer};
 use sluice_crds::split::{Selection, WhenUnavailable};
 
 use crate::{
-    facts::split::Weight,
+    facts::{
+        service::{Balancing, Reach},
+        split::Weight,
+    },
     key::{self, Family, Protocol, ServiceKey, SplitKey},
 };
 
-/// Every Service that has frontends.
+/// Every Service that has frontends, and what tells addresses and callers apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     pub services: BTreeMap<ServiceKey, Arc<Service>>,
+    /// The addresses of nodes, at which ports of every node answer.
+    pub nodes: BTreeMap<IpAddr, Whose>,
+    /// By the id of the pod's cgroup: what is different about this caller.
+    pub callers: BTreeMap<u64, Treatment>,
 }
 
-/// One Service: its ports, ordered by number, protocol and family.
+/// Which node an address belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Own,
+    Other,
+}
+
+/// What is different about a caller. Callers that nothing is different about are not listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Treatment {
+    /// Its connects are left alone.
+    pub opted_out: bool,
+}
+
+/// One Service: its ports, ordered by number, protocol, family and reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     pub ports: Vec<Port>,
@@ -35,6 +56,11 @@ pub struct Port {
     pub name: Arc<str>,
     /// Ordered; all of `id`'s family.
     pub frontends: Vec<key::Frontend>,
+    /// Of whose nodes its node ports answer: every node's, or this one's alone.
+    pub on_nodes: Reach,
+    /// For how many seconds after a client's last connect it gets the same backend again.
+    pub affinity: Option<u32>,
+    pub balancing: Balancing,
     pub owner: Owner,
     pub selection: Selection,
     pub when_unavailable: WhenUnavailable,
@@ -48,6 +74,8 @@ pub struct PortId {
     pub number: key::Port,
     pub protocol: Protocol,
     pub family: Family,
+    /// Which endpoints its callers reach.
+    pub reach: Reach,
 }
 
 /// The rule that decides where a port's connections go.

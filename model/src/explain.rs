@@ -1,12 +1,16 @@
 //! Why a connect goes where it goes, in words and numbers that a person asks for.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 use sluice_crds::split::{Selection, WhenUnavailable};
 
 use crate::{
+    caller::Caller,
     condition::{self, VersionStatus},
-    desired::{Backend, Desired, Owner, Port},
-    key::{Frontend, ServiceKey},
+    desired::{Backend, Desired, Owner, Port, Whose},
+    facts::service::Reach,
+    key::{Family, Frontend, ServiceKey},
     table,
 };
 
@@ -60,9 +64,9 @@ pub struct VersionRule {
     pub backends: Vec<String>,
 }
 
-/// Explains a connect to this address by the wanted dataplane.
-pub fn explain(desired: &Desired, frontend: Frontend) -> Explanation {
-    let Some((service, port)) = find(desired, frontend) else {
+/// Explains this caller's connect to this address by the wanted dataplane.
+pub fn explain(desired: &Desired, caller: Caller, frontend: Frontend) -> Explanation {
+    let Some((service, port)) = find(desired, caller, frontend) else {
         return Explanation {
             frontend,
             verdict: Verdict::Passed,
@@ -104,12 +108,38 @@ pub fn explain(desired: &Desired, frontend: Frontend) -> Explanation {
     }
 }
 
-/// The Service and the port that answer at this address.
-pub fn find(desired: &Desired, frontend: Frontend) -> Option<(&ServiceKey, &Port)> {
+/// The Service and the port that answer this caller at this address.
+pub fn find(desired: &Desired, caller: Caller, frontend: Frontend) -> Option<(&ServiceKey, &Port)> {
     let frontend = Frontend {
         ip: frontend.ip.to_canonical(),
         ..frontend
     };
+    let has_opted_out = |cgroup| desired.callers.get(&cgroup).is_some_and(|t| t.opted_out);
+    if caller.cgroup.is_some_and(has_opted_out) {
+        return None;
+    }
+    if !frontend.is_on_every_node()
+        && let Some(found) = with(desired, frontend)
+    {
+        return Some(found);
+    }
+    let whose = whose(desired, caller, frontend.ip)?;
+    let Frontend { ip, port, protocol } = frontend;
+    let on_every_node = Frontend::on_every_node(Family::of(ip), port, protocol);
+    let (service, port) = with(desired, on_every_node)?;
+    (whose == Whose::Own || port.on_nodes == Reach::Cluster).then_some((service, port))
+}
+
+/// The node that answers at this address, if it is one's. Loopback is the own node's, for callers in its
+/// network, and so is the unspecified address, by which sockets mean loopback.
+fn whose(desired: &Desired, caller: Caller, ip: IpAddr) -> Option<Whose> {
+    if ip.is_loopback() || ip.is_unspecified() {
+        return caller.in_host_network.then_some(Whose::Own);
+    }
+    desired.nodes.get(&ip).copied()
+}
+
+fn with(desired: &Desired, frontend: Frontend) -> Option<(&ServiceKey, &Port)> {
     desired.services.iter().find_map(|(key, service)| {
         let mut ports = service.ports.iter();
         let port = ports.find(|port| port.frontends.contains(&frontend))?;

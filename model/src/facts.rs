@@ -12,7 +12,7 @@ pub mod pod;
 pub mod service;
 pub mod split;
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::api::{
     core::v1::{Namespace, Node, Pod, Service},
@@ -46,6 +46,8 @@ pub enum Unreadable {
 
 /// The namespace of a namespaced manifest that names none, as for `kubectl`.
 const DEFAULT_NAMESPACE: &str = "default";
+
+const OPT_OUT: &str = "sluice.dev/opt-out";
 
 /// The one parser of manifests: picks the kind by `apiVersion` and `kind`.
 pub fn parse(mut manifest: Value) -> Result<Change, Unreadable> {
@@ -207,6 +209,12 @@ fn address(text: &str) -> Result<IpAddr, (Reason, String)> {
         ));
     }
     Ok(ip)
+}
+
+/// Whether an object's labels ask that the connects of what it stands for be left alone.
+pub(crate) fn opts_out(labels: Option<&BTreeMap<String, String>>) -> bool {
+    let label = labels.and_then(|labels| labels.get(OPT_OUT));
+    label.is_some_and(|value| value == "true")
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ pub(crate) use restored::Restored;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacities {
     pub frontends: u32,
+    pub nodes: u32,
     pub ports: u32,
     pub tables: u32,
     pub slots: u32,
@@ -36,6 +37,7 @@ impl Default for Capacities {
     fn default() -> Self {
         Self {
             frontends: capacity::FRONTENDS,
+            nodes: capacity::NODES,
             ports: capacity::PORTS,
             tables: capacity::TABLES,
             slots: capacity::SLOTS,
@@ -118,6 +120,7 @@ impl Ids {
     pub(crate) fn take(&mut self, map: Map, length: u32) -> Result<u32, Full> {
         let Capacities {
             frontends: _,
+            nodes: _,
             ports,
             tables,
             slots,

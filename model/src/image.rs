@@ -10,8 +10,8 @@ mod dump;
 use std::collections::BTreeMap;
 
 use sluice_node_abi::{
-    keys::FrontendKey,
-    values::{Backend, Frontend, Group, Port, Table},
+    keys::{Address, FrontendKey},
+    values::{Backend, Frontend, Group, NodeAddress, Port, Table},
 };
 
 pub use array::Array;
@@ -21,6 +21,8 @@ pub struct Image {
     /// The highest generation that was ever issued.
     pub generation: u32,
     pub frontends: BTreeMap<FrontendKey, Frontend>,
+    /// Where ports of every node answer.
+    pub nodes: BTreeMap<Address, NodeAddress>,
     pub ports: Array<Port>,
     pub tables: Array<Table>,
     pub groups: Array<Group>,
@@ -43,6 +45,7 @@ pub enum Entry {
     Table(u32, Table),
     Port(u32, Port),
     Frontend(FrontendKey, Frontend),
+    Node(Address, NodeAddress),
 }
 
 /// Where something can be written or deleted.
@@ -57,6 +60,7 @@ pub enum Place {
     Table(u32),
     Port(u32),
     Frontend(FrontendKey),
+    Node(Address),
 }
 
 impl Entry {
@@ -72,6 +76,7 @@ impl Entry {
             Self::Table(id, _) => Place::Table(*id),
             Self::Port(id, _) => Place::Port(*id),
             Self::Frontend(key, _) => Place::Frontend(*key),
+            Self::Node(address, _) => Place::Node(*address),
         }
     }
 }
@@ -89,6 +94,9 @@ impl Image {
             Entry::Frontend(key, frontend) => {
                 self.frontends.insert(*key, *frontend);
             }
+            Entry::Node(address, node) => {
+                self.nodes.insert(*address, *node);
+            }
         }
     }
 
@@ -103,6 +111,9 @@ impl Image {
             Place::Port(id) => self.ports.set(id, Port::default()),
             Place::Frontend(key) => {
                 self.frontends.remove(&key);
+            }
+            Place::Node(address) => {
+                self.nodes.remove(&address);
             }
         }
     }
@@ -123,6 +134,7 @@ impl Image {
         let Self {
             generation: _,
             frontends,
+            nodes,
             ports,
             tables,
             groups,
@@ -131,6 +143,7 @@ impl Image {
             counters,
         } = self;
         frontends.is_empty()
+            && nodes.is_empty()
             && ports.is_empty()
             && tables.is_empty()
             && groups.is_empty()

@@ -10,16 +10,17 @@ mod references;
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
-    net::IpAddr,
+    sync::Arc,
 };
 
 use references::References;
 
 use crate::{
+    caller::Caller,
     change::{Change, Object},
-    facts::{Parsed, endpoints, namespace, node, pod, service, split},
+    facts::{Parsed, endpoints, endpoints::Mark, namespace, node, pod, service, split},
     finding::Finding,
-    key::{Kind, NamespaceKey, NodeKey, PodKey, ServiceKey, SliceKey, SplitKey, Subject},
+    key::{Frontend, Kind, NamespaceKey, NodeKey, PodKey, ServiceKey, SliceKey, SplitKey, Subject},
 };
 
 #[derive(Clone, Debug)]
@@ -38,10 +39,29 @@ pub struct Index {
     slices_of: References<ServiceKey, SliceKey>,
     splits_on: References<ServiceKey, SplitKey>,
     borrowers: References<ServiceKey, SplitKey>,
-    claimants: References<IpAddr, ServiceKey>,
+    claimants: References<Frontend, ServiceKey>,
+
+    own_node: Option<OwnNode>,
+    /// The cgroups of this node's pods, by the pod's uid.
+    cgroups: BTreeMap<Arc<str>, u64>,
 
     awaited: BTreeSet<Kind>,
     dirty: BTreeSet<ServiceKey>,
+    dirty_places: Places,
+}
+
+#[derive(Clone, Debug)]
+struct OwnNode {
+    key: NodeKey,
+    mark: Mark,
+    zone: Mark,
+}
+
+/// What is the same for every Service and may have changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    pub nodes: bool,
+    pub callers: bool,
 }
 
 /// The index once every input has listed. Only a snapshot can be compiled, so nothing is deleted
@@ -67,9 +87,28 @@ impl Index {
             splits_on: References::default(),
             borrowers: References::default(),
             claimants: References::default(),
+            own_node: None,
+            cgroups: BTreeMap::new(),
             awaited: kinds.into_iter().collect(),
             dirty: BTreeSet::new(),
+            dirty_places: Places::default(),
         }
+    }
+
+    /// The index of an agent on this node. Without a node, no endpoint is near.
+    #[must_use]
+    pub fn on_node(mut self, key: NodeKey) -> Self {
+        let mark = Mark::of(key.0.name());
+        let zone = zone_of(self.nodes.get(&key));
+        self.own_node = Some(OwnNode { key, mark, zone });
+        self
+    }
+
+    /// Where this node's pods are in the tree of cgroups: the id of each pod's own cgroup, by the
+    /// pod's uid.
+    pub fn set_cgroups(&mut self, cgroups: BTreeMap<Arc<str>, u64>) {
+        self.dirty_places.callers |= self.cgroups != cgroups;
+        self.cgroups = cgroups;
     }
 
     pub fn apply(&mut self, change: Change) {
@@ -87,6 +126,15 @@ impl Index {
         }
     }
 
+    /// A pod as a caller; an ordinary one if it is not known.
+    pub fn caller(&self, key: &PodKey) -> Caller {
+        let known = self.pods.get(key);
+        known.map_or_else(Caller::default, |pod| Caller {
+            in_host_network: pod.host_network,
+            cgroup: self.cgroups.get(pod.uid.as_str()).copied(),
+        })
+    }
+
     /// The kinds that have not listed yet.
     pub fn awaited(&self) -> &BTreeSet<Kind> {
         &self.awaited
@@ -99,6 +147,11 @@ impl Index {
     /// The Services that changes have touched since the last call.
     pub fn take_dirty(&mut self) -> BTreeSet<ServiceKey> {
         mem::take(&mut self.dirty)
+    }
+
+    /// What changes have touched since the last call beside Services.
+    pub fn take_dirty_places(&mut self) -> Places {
+        mem::take(&mut self.dirty_places)
     }
 
     /// What parsing found, over all objects.
@@ -156,15 +209,15 @@ impl Index {
                 findings
             }
             Object::Pod(key, Parsed { fact, findings }) => {
-                replace(&mut self.pods, &key, fact);
+                self.put_pod(&key, fact);
                 findings
             }
             Object::Node(key, Parsed { fact, findings }) => {
-                replace(&mut self.nodes, &key, fact);
+                self.put_node(&key, fact);
                 findings
             }
             Object::Namespace(key, Parsed { fact, findings }) => {
-                replace(&mut self.namespaces, &key, fact);
+                self.put_namespace(&key, fact);
                 findings
             }
         };
@@ -183,25 +236,28 @@ impl Index {
             Kind::Service => self.put_service(&ServiceKey(name), None),
             Kind::EndpointSlice => self.put_slice(SliceKey(name), None),
             Kind::TrafficSplit => self.put_split(&SplitKey(name), None),
-            Kind::Pod => drop(self.pods.remove(&PodKey(name))),
-            Kind::Node => drop(self.nodes.remove(&NodeKey(name))),
-            Kind::Namespace => drop(self.namespaces.remove(&NamespaceKey(name))),
+            Kind::Pod => self.put_pod(&PodKey(name), None),
+            Kind::Node => self.put_node(&NodeKey(name), None),
+            Kind::Namespace => self.put_namespace(&NamespaceKey(name), None),
         }
     }
 
     fn put_service(&mut self, key: &ServiceKey, fact: Option<service::Fact>) {
-        let new_addresses = fact.as_ref().map_or(Vec::new(), |f| f.addresses().to_vec());
+        let claims = |fact: Option<&service::Fact>| -> BTreeSet<Frontend> {
+            let claims = fact.into_iter().flat_map(service::Fact::claims);
+            claims.map(|(_, frontend)| frontend).collect()
+        };
+        let claimed = claims(fact.as_ref());
         let Some(old) = replace(&mut self.services, key, fact) else {
             return;
         };
-        let old_addresses = old.as_ref().map_or(&[][..], service::Fact::addresses);
-        for ip in old_addresses {
-            self.touch_claimants(*ip);
-            self.claimants.remove(ip, key);
+        for frontend in claims(old.as_ref()) {
+            self.touch_claimants(&frontend);
+            self.claimants.remove(&frontend, key);
         }
-        for ip in new_addresses {
-            self.claimants.add(ip, key.clone());
-            self.touch_claimants(ip);
+        for frontend in claimed {
+            self.claimants.add(frontend, key.clone());
+            self.touch_claimants(&frontend);
         }
         self.touch_endpoints(key);
     }
@@ -246,6 +302,29 @@ impl Index {
         }
     }
 
+    fn put_pod(&mut self, key: &PodKey, fact: Option<pod::Fact>) {
+        self.dirty_places.callers |= replace(&mut self.pods, key, fact).is_some();
+    }
+
+    fn put_node(&mut self, key: &NodeKey, fact: Option<node::Fact>) {
+        if replace(&mut self.nodes, key, fact).is_none() {
+            return;
+        }
+        self.dirty_places.nodes = true;
+        if let Some(own) = self.own_node.as_mut().filter(|own| own.key == *key) {
+            let zone = zone_of(self.nodes.get(key));
+            if own.zone != zone {
+                own.zone = zone;
+                // A node hardly ever moves, so nobody keeps track of whom it would matter to.
+                self.dirty.extend(self.services.keys().cloned());
+            }
+        }
+    }
+
+    fn put_namespace(&mut self, key: &NamespaceKey, fact: Option<namespace::Fact>) {
+        self.dirty_places.callers |= replace(&mut self.namespaces, key, fact).is_some();
+    }
+
     /// The Service itself and every Service with a split that borrows its endpoints.
     fn touch_endpoints(&mut self, service: &ServiceKey) {
         for split in self.borrowers.of(service) {
@@ -256,8 +335,8 @@ impl Index {
         self.dirty.insert(service.clone());
     }
 
-    fn touch_claimants(&mut self, ip: IpAddr) {
-        let claimants = self.claimants.of(&ip);
+    fn touch_claimants(&mut self, frontend: &Frontend) {
+        let claimants = self.claimants.of(frontend);
         if claimants.len() > 1 {
             self.dirty.extend(claimants.iter().cloned());
         }
@@ -302,14 +381,47 @@ impl<'a> Snapshot<'a> {
         splits.filter_map(|key| Some((key, index.splits.get(key)?)))
     }
 
-    /// Services that claim this cluster address.
+    /// Services that claim this frontend.
     pub fn claimants(
         self,
-        ip: IpAddr,
+        frontend: &Frontend,
     ) -> impl Iterator<Item = (&'a ServiceKey, &'a service::Fact)> {
         let index = self.index;
-        let claimants = index.claimants.of(&ip).iter();
+        let claimants = index.claimants.of(frontend).iter();
         claimants.filter_map(|key| Some((key, index.services.get(key)?)))
+    }
+
+    pub fn nodes(self) -> impl Iterator<Item = (&'a NodeKey, &'a node::Fact)> {
+        self.index.nodes.iter()
+    }
+
+    /// The node that this is compiled for.
+    pub fn own_node(self) -> Option<&'a NodeKey> {
+        self.index.own_node.as_ref().map(|own| &own.key)
+    }
+
+    pub fn is_own_node(self, node: Mark) -> bool {
+        let own = self.index.own_node.as_ref();
+        own.is_some_and(|own| own.mark == node)
+    }
+
+    pub fn is_own_zone(self, zone: Mark) -> bool {
+        let own = self.index.own_node.as_ref();
+        own.is_some_and(|own| own.zone != Mark::NONE && own.zone == zone)
+    }
+
+    /// Pods whose cgroup is known, with its id.
+    pub fn callers(self) -> impl Iterator<Item = (u64, &'a PodKey, &'a pod::Fact)> {
+        let pods = self.index.pods.iter();
+        pods.filter_map(move |(key, pod)| Some((self.cgroup_of(pod)?, key, pod)))
+    }
+
+    fn cgroup_of(self, pod: &pod::Fact) -> Option<u64> {
+        self.index.cgroups.get(pod.uid.as_str()).copied()
+    }
+
+    pub fn namespace(self, name: &str) -> Option<&'a namespace::Fact> {
+        self.index.namespaces.get(&NamespaceKey::parse("", name)?)
     }
 
     /// Every Service that is there or that a split stands on.
@@ -317,6 +429,11 @@ impl<'a> Snapshot<'a> {
         let named = self.index.splits_on.keys();
         self.index.services.keys().chain(named).collect()
     }
+}
+
+fn zone_of(node: Option<&node::Fact>) -> Mark {
+    let zone = node.and_then(|node| node.zone.as_deref());
+    Mark::of(zone.unwrap_or_default())
 }
 
 /// Puts or removes a fact. `Some` with the old one if anything changed by it.

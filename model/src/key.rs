@@ -4,7 +4,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU16,
     sync::Arc,
 };
@@ -275,7 +275,8 @@ impl fmt::Display for Family {
     }
 }
 
-/// An address with a port and a protocol: what callers connect to.
+/// An address with a port and a protocol: what callers connect to. The unspecified address stands
+/// for every address of every node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Frontend {
     pub ip: IpAddr,
@@ -284,6 +285,19 @@ pub struct Frontend {
 }
 
 impl Frontend {
+    /// A port of every node.
+    pub const fn on_every_node(family: Family, port: Port, protocol: Protocol) -> Self {
+        let ip = match family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        Self { ip, port, protocol }
+    }
+
+    pub const fn is_on_every_node(&self) -> bool {
+        self.ip.is_unspecified()
+    }
+
     /// `None` for a key that no frontend of ours has.
     pub fn of_key(key: &keys::FrontendKey) -> Option<Self> {
         Some(Self {
@@ -298,7 +312,11 @@ impl Frontend {
             address: keys::address(self.ip),
             port: self.port.get().to_be_bytes(),
             protocol: self.protocol.number(),
-            scope: keys::SCOPE_ANY,
+            scope: if self.is_on_every_node() {
+                keys::SCOPE_NODES
+            } else {
+                keys::SCOPE_ANY
+            },
         }
     }
 }

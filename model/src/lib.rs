@@ -10,6 +10,7 @@
 //! [`pass::State`] is what a process keeps between passes; [`pass::State::pass`] is one turn of the
 //! whole wheel.
 
+pub mod caller;
 pub mod change;
 pub mod compile;
 pub mod condition;

@@ -5,6 +5,7 @@
 //! where a map has no room, the Service stays as it was. An unchanged table is not touched, and a
 //! changed one keeps its counter when its schedule is the same.
 
+mod places;
 mod shared;
 mod tables;
 
@@ -15,13 +16,14 @@ use std::{
 
 use sluice_crds::split::Selection;
 use sluice_node_abi::{
-    keys::FrontendKey,
+    keys::{self, FrontendKey},
     maps,
-    values::{Frontend, Port, mode},
+    values::{Frontend, Port, frontend, mode},
 };
 
 use crate::{
     desired::{self, PortId},
+    facts::service::Reach,
     ids::{Capacities, Freed, Full, Ids, Map, Restored},
     image::{Entry, Image, Place},
     key::ServiceKey,
@@ -48,6 +50,8 @@ struct Live {
     id: u32,
     root: u32,
     frontends: Vec<FrontendKey>,
+    /// Whose nodes its node ports answer at.
+    on_nodes: Reach,
     /// The versions' groups, each holding one reference.
     groups: Vec<(Arc<str>, u32)>,
     schedule: Option<Schedule>,
@@ -69,6 +73,21 @@ enum Word {
     /// The maps held exactly this before a restart.
     Adopt(Port),
     Switch,
+}
+
+impl Live {
+    /// The row of one of its frontends.
+    fn front(&self, key: &FrontendKey) -> Frontend {
+        Frontend {
+            port: self.id,
+            flags: self.flags(key),
+        }
+    }
+
+    fn flags(&self, key: &FrontendKey) -> u32 {
+        let own_node = key.scope == keys::SCOPE_NODES && self.on_nodes == Reach::Local;
+        if own_node { frontend::OWN_NODE } else { 0 }
+    }
 }
 
 impl Lowered {
@@ -167,8 +186,17 @@ impl Lowered {
         let keys: BTreeSet<FrontendKey> = keys.map(|frontend| frontend.key()).collect();
         let known = &self.image.frontends;
         let more = keys.iter().filter(|key| !known.contains_key(key)).count();
-        let gone = old.iter().flat_map(|live| &live.frontends);
-        let less = gone.filter(|key| !keys.contains(key)).count();
+        // An address that another Service has taken over in this pass does not become free.
+        let own = |live: &Live, key: &FrontendKey| {
+            known
+                .get(key)
+                .is_some_and(|frontend| frontend.port == live.id)
+        };
+        let less = old.iter().flat_map(|live| {
+            let gone = live.frontends.iter().filter(|key| !keys.contains(key));
+            gone.filter(|key| own(live, key))
+        });
+        let less = less.count();
         let capacity = self.ids.capacities().frontends;
         if known.len() + more > capacity as usize + less {
             return Err(Full {
@@ -221,6 +249,7 @@ impl Lowered {
                 .iter()
                 .map(|frontend| frontend.key())
                 .collect(),
+            on_nodes: port.on_nodes,
             groups,
             schedule,
         };
@@ -262,7 +291,7 @@ impl Lowered {
     /// Finds the port's id and its table, which may be the ones it has.
     ///
     /// A port that an address is about to leave is not switched but replaced: else that address
-    /// would for a moment show what the others are to show.
+    /// would for a moment show what the others are to show. So it is when the other nodes' addresses leave.
     fn stage_port(
         &mut self,
         live: &mut Live,
@@ -278,7 +307,10 @@ impl Lowered {
                 live.root = old.root;
                 return Ok(Word::Keep);
             }
-            if old.frontends.iter().all(|key| live.frontends.contains(key)) {
+            let stays = |key: &FrontendKey| {
+                live.frontends.contains(key) && live.flags(key) == old.flags(key)
+            };
+            if old.frontends.iter().all(stays) {
                 live.id = old.id;
             }
             let same_schedule = live.schedule.is_some() && live.schedule == old.schedule;
@@ -323,8 +355,8 @@ impl Lowered {
                 self.put(&Entry::Port(live.id, word));
             }
         }
-        let frontend = Frontend { port: live.id };
         for key in &live.frontends {
+            let frontend = live.front(key);
             if self.image.frontends.get(key) != Some(&frontend) {
                 self.put(&Entry::Frontend(*key, frontend));
             }
@@ -337,7 +369,8 @@ impl Lowered {
         let kept = new.map_or(&[][..], |new| &new.frontends);
         for key in &old.frontends {
             // Another Service may have taken the address over in this very pass.
-            let own = self.image.frontends.get(key) == Some(&Frontend { port: old.id });
+            let found = self.image.frontends.get(key);
+            let own = found.is_some_and(|frontend| frontend.port == old.id);
             if own && !kept.contains(key) {
                 self.delete(Place::Frontend(*key));
             }

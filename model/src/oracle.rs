@@ -7,15 +7,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use sluice_crds::split::{Selection, WhenUnavailable};
 use sluice_node_abi::{
-    keys,
+    keys::{self, FrontendKey},
     values::{self, mode},
 };
 
 use crate::{
+    caller::Caller,
     desired::{Backend, Desired, Port, Version},
     explain,
     image::Image,
@@ -57,8 +59,8 @@ pub struct Dangling(pub String);
 const GRAIN: u64 = 4096;
 
 /// What should happen, given what is wanted.
-pub fn by_desired(desired: &Desired, frontend: Frontend) -> Answer {
-    match explain::find(desired, frontend) {
+pub fn by_desired(desired: &Desired, caller: Caller, frontend: Frontend) -> Answer {
+    match explain::find(desired, caller, frontend) {
         Some((_, port)) => Answer::Decided(odds_of(port)),
         None => Answer::Passed,
     }
@@ -90,8 +92,8 @@ fn odds_of(port: &Port) -> Odds {
 }
 
 /// What would happen, given what the maps hold.
-pub fn by_image(image: &Image, frontend: Frontend) -> Result<Answer, Dangling> {
-    let Some(front) = image.frontends.get(&frontend.key()) else {
+pub fn by_image(image: &Image, caller: Caller, frontend: Frontend) -> Result<Answer, Dangling> {
+    let Some(front) = front(image, caller, frontend.key()) else {
         return Ok(Answer::Passed);
     };
     let port = image.ports.get(front.port);
@@ -129,6 +131,33 @@ pub fn by_image(image: &Image, frontend: Frontend) -> Result<Answer, Dangling> {
         odds.add(backends, part);
     }
     Ok(Answer::Decided(odds))
+}
+
+/// The row that answers at an address: its own one, or that of a port of every node.
+fn front(image: &Image, caller: Caller, key: FrontendKey) -> Option<values::Frontend> {
+    if key.scope == keys::SCOPE_ANY
+        && let Some(own) = image.frontends.get(&key)
+    {
+        return Some(*own);
+    }
+    let ip = keys::ip(key.address);
+    let unspecified: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let on_nodes = image.frontends.get(&FrontendKey {
+        address: keys::address(unspecified),
+        scope: keys::SCOPE_NODES,
+        ..key
+    })?;
+    let is_own = if ip.is_loopback() || ip.is_unspecified() {
+        caller.in_host_network.then_some(true)
+    } else {
+        let node = image.nodes.get(&key.address);
+        node.map(|node| node.flags & values::node::OWN != 0)
+    }?;
+    let answers = is_own || on_nodes.flags & values::frontend::OWN_NODE == 0;
+    answers.then_some(*on_nodes)
 }
 
 fn members(image: &Image, frontend: Frontend, id: u32) -> Result<BTreeSet<Backend>, Dangling> {

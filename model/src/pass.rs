@@ -12,6 +12,7 @@ use std::{
 };
 
 use crate::{
+    caller::Caller,
     compile,
     condition::{self, SplitStatus},
     desired::{Desired, Service},
@@ -19,7 +20,7 @@ use crate::{
     finding::{Finding, Reason},
     ids::{Capacities, Full},
     image::{Image, Place},
-    index::Index,
+    index::{Index, Places, Snapshot},
     key::{Frontend, Kind, ServiceKey, SplitKey, Subject},
     lower::Lowered,
     plan::{self, Outcome, Plan},
@@ -32,6 +33,8 @@ pub struct State {
     findings: BTreeMap<ServiceKey, Vec<Finding>>,
     /// Services that found no room. They stay as they were.
     refused: BTreeMap<ServiceKey, Full>,
+    /// Not every address of a node found room.
+    refused_nodes: Option<Finding>,
     lowered: Lowered,
     unsettled: BTreeSet<Place>,
     /// The last pass gave something back that a refused Service may find room in.
@@ -68,6 +71,7 @@ impl State {
             desired: Desired::default(),
             findings: BTreeMap::new(),
             refused: BTreeMap::new(),
+            refused_nodes: None,
             lowered,
             unsettled: BTreeSet::new(),
             gave_back: false,
@@ -91,6 +95,13 @@ impl State {
         let mut services = index.take_dirty();
         if room {
             services.extend(self.refused.keys().cloned());
+        }
+        let mut places = index.take_dirty_places();
+        if self.everything {
+            places = Places {
+                nodes: true,
+                callers: true,
+            };
         }
         let snapshot = index.snapshot()?;
         if self.everything {
@@ -116,6 +127,7 @@ impl State {
             self.lowered.note_changes();
         }
         self.lower(changes);
+        self.lower_places(snapshot, places);
         self.lowered.forget_restored();
         let plan = self.plan(observed);
         self.unfinished = true;
@@ -155,6 +167,7 @@ impl State {
     /// What compiling and lowering found. What parsing found is in the index.
     pub fn findings(&self) -> impl Iterator<Item = Finding> {
         let refused = self.refused.iter().map(|(key, full)| no_room(key, *full));
+        let refused = refused.chain(self.refused_nodes.clone());
         self.findings.values().flatten().cloned().chain(refused)
     }
 
@@ -173,9 +186,9 @@ impl State {
             || !self.unsettled.is_empty() && fronts.any(|place| self.unsettled.contains(&place))
     }
 
-    /// What becomes of a connect to this address.
-    pub fn explain(&self, frontend: Frontend) -> Explanation {
-        explain::explain(&self.desired, frontend)
+    /// What becomes of this caller's connect to this address.
+    pub fn explain(&self, caller: Caller, frontend: Frontend) -> Explanation {
+        explain::explain(&self.desired, caller, frontend)
     }
 
     /// What would be a split's status. `None` if there is no such split.
@@ -231,6 +244,21 @@ impl State {
                 Some(service) => self.desired.services.insert(key, service),
                 None => self.desired.services.remove(&key),
             };
+        }
+    }
+
+    fn lower_places(&mut self, snapshot: Snapshot<'_>, dirty: Places) {
+        if dirty.nodes {
+            let nodes = compile::places::nodes(snapshot);
+            let refused = self.lowered.set_nodes(&nodes).err();
+            let last = snapshot.nodes().last();
+            self.refused_nodes = refused.zip(last).map(|(full, (node, _))| {
+                let Full { map, capacity } = full;
+                let detail =
+                    format!("the map {map} holds {capacity} addresses of nodes, not all of them");
+                Finding::new(node.clone(), Reason::CapacityExceeded, detail)
+            });
+            self.desired.nodes = nodes;
         }
     }
 

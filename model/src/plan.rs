@@ -2,7 +2,8 @@
 //!
 //! New content goes into free space, leaves first; then each changed port is switched by one word;
 //! then frontends appear or go. After a barrier, which waits for programs that still read the old
-//! content, that is deleted from the top down. So after every prefix each frontend answers as
+//! content, that is deleted from the top down. An address of a node is the first thing to go and the
+//! last to come, so that it never shows a change of the Services behind it besides its own. So after every prefix each frontend answers as
 //! before or as after, never dangling.
 //!
 //! Each step names the steps that it requires. When one fails, what requires it is skipped and
@@ -44,6 +45,7 @@ pub struct Plan {
 /// The order of a plan. Within a rank, steps are ordered by place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
+    DeleteNode,
     PutGeneration,
     PutCounter,
     PutBackend,
@@ -53,6 +55,7 @@ pub enum Rank {
     PutPort,
     PutFrontend,
     DeleteFrontend,
+    PutNode,
     Barrier,
     DeletePort,
     DeleteTable,
@@ -95,6 +98,7 @@ fn build(from: &Image, to: &Image, places: &[Place]) -> Plan {
         steps: Vec::new(),
         covered: BTreeMap::new(),
     };
+    builder.delete_nodes(places);
     builder.puts(places);
     builder.deletes(places);
     Plan {
@@ -165,8 +169,10 @@ impl Op {
             Self::Put(Entry::Table(..)) => Rank::PutTable,
             Self::Put(Entry::Port(..)) => Rank::PutPort,
             Self::Put(Entry::Frontend(..)) => Rank::PutFrontend,
+            Self::Put(Entry::Node(..)) => Rank::PutNode,
             Self::Barrier => Rank::Barrier,
             Self::Delete(Place::Frontend(_)) => Rank::DeleteFrontend,
+            Self::Delete(Place::Node(_)) => Rank::DeleteNode,
             Self::Delete(Place::Port(_)) => Rank::DeletePort,
             Self::Delete(Place::Table(_)) => Rank::DeleteTable,
             Self::Delete(Place::Group(_)) => Rank::DeleteGroup,
@@ -264,6 +270,7 @@ fn differences(from: &Image, to: &Image) -> Vec<Place> {
         let Image {
             generation: _,
             frontends,
+            nodes,
             ports,
             tables,
             groups,
@@ -271,6 +278,11 @@ fn differences(from: &Image, to: &Image) -> Vec<Place> {
             slots,
             counters,
         } = image;
+        for address in nodes.keys() {
+            if from.nodes.get(address) != to.nodes.get(address) {
+                places.push(Place::Node(*address));
+            }
+        }
         for key in frontends.keys() {
             if from.frontends.get(key) != to.frontends.get(key) {
                 places.push(Place::Frontend(*key));

@@ -8,8 +8,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 
-/// Any network namespace may use the frontend. The only scope so far.
+/// The key's address is the frontend's.
 pub const SCOPE_ANY: u8 = 0;
+
+/// A port of every node: the key's address is the unspecified one of its family, and `NODES` says which
+/// addresses it stands for. One row serves any number of nodes.
+pub const SCOPE_NODES: u8 = 1;
 
 /// An IPv6 address in network order; IPv4 is v4-mapped.
 pub type Address = [u8; 16];

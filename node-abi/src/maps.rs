@@ -2,6 +2,7 @@
 
 /// Names, as pinned.
 pub const FRONTENDS: &str = "FRONTENDS";
+pub const NODES: &str = "NODES";
 pub const PORTS: &str = "PORTS";
 pub const TABLES: &str = "TABLES";
 pub const SLOTS: &str = "SLOTS";
@@ -18,6 +19,7 @@ pub const VERDICTS: &str = "VERDICTS";
 /// Capacities that a map has unless the agent is told otherwise.
 pub mod capacity {
     pub const FRONTENDS: u32 = 131_072;
+    pub const NODES: u32 = 16_384;
     pub const PORTS: u32 = 131_072;
     pub const TABLES: u32 = 131_072;
     pub const SLOTS: u32 = 2_097_152;
@@ -34,8 +36,11 @@ pub enum Setting {
     Off = 0,
     /// The highest generation that was ever issued to a port or a backend.
     Generation = 1,
+    /// The cookie of the host's network namespace, where ports of every node answer on loopback too. 0:
+    /// nowhere.
+    HostNetwork = 2,
 }
 
 impl Setting {
-    pub const COUNT: u32 = 2;
+    pub const COUNT: u32 = 3;
 }

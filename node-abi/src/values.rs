@@ -15,6 +15,15 @@ use crate::keys::Address;
 #[repr(C)]
 pub struct Frontend {
     pub port: u32,
+    /// See [`frontend`].
+    pub flags: u32,
+}
+
+/// Flags of a [`Frontend`].
+pub mod frontend {
+    /// A port of every node that answers at this node's own addresses only: what comes to another
+    /// node's is that node's to decide.
+    pub const OWN_NODE: u32 = 1;
 }
 
 /// Value of `PORTS`, **one aligned u64** that is swapped in one store: the port's first table in
@@ -100,6 +109,22 @@ pub struct Backend {
     pub reserved: u8,
     /// Never 0 for a backend that is there; another one each time the id is given out.
     pub generation: u32,
+}
+
+/// Value of `NODES`, by address: what a port of every node may answer at.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct NodeAddress {
+    /// See [`node`].
+    pub flags: u32,
+}
+
+/// Flags of a [`NodeAddress`].
+pub mod node {
+    /// The address is of the node that the programs run on.
+    pub const OWN: u32 = 1;
 }
 
 /// Value of `HEALTH`, by backend id; written by the kernel.

@@ -95,7 +95,9 @@ fn fields_stand_where_kernel_programs_of_this_version_read_them() {
     expected.extend(15_u64.to_ne_bytes());
     assert_eq!(socket.as_bytes(), expected);
 
-    assert_eq!(values::Frontend { port: 3 }.as_bytes(), words([3]));
+    let frontend = values::Frontend { port: 3, flags: 4 };
+    assert_eq!(frontend.as_bytes(), words([3, 4]));
+    assert_eq!(values::NodeAddress { flags: 5 }.as_bytes(), words([5]));
     assert_eq!(
         values::Health { sockets: 4 }.as_bytes(),
         4_u64.to_ne_bytes()

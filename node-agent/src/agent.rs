@@ -17,7 +17,7 @@ use std::{
 use sluice_model::{
     image::{Image, Place},
     index::Index,
-    key::Kind,
+    key::{Kind, NodeKey},
     pass::State,
     plan::{self, Op},
 };
@@ -75,6 +75,15 @@ impl<M: Maps> Agent<M> {
         })
     }
 
+    /// The agent of this node. Without a name, no endpoint is near.
+    #[must_use]
+    pub fn on_node(mut self, name: &str) -> Self {
+        if let Some(key) = NodeKey::parse("", name) {
+            self.index = self.index.on_node(key);
+        }
+        self
+    }
+
     pub fn hear(&mut self, news: News) {
         let News {
             changes,
@@ -105,6 +114,7 @@ impl<M: Maps> Agent<M> {
         unclaimed.retain(|key| !wanted.contains_key(key));
         let outcome = pass.plan.run(&mut self.observed, |op| match op {
             Op::Delete(Place::Frontend(key)) if unclaimed.contains(key) => Err(MapsError::HeldBack),
+            Op::Delete(Place::Node(_)) if self.view == View::Partial => Err(MapsError::HeldBack),
             _ => self.maps.write(op),
         });
         self.state.finish(&outcome);

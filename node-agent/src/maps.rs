@@ -31,9 +31,10 @@ pub enum MapsError {
         map: &'static str,
         source: OutOfBounds,
     },
-    #[error("cannot {doing} a frontend")]
-    Frontend {
+    #[error("cannot {doing} {what}")]
+    Row {
         doing: &'static str,
+        what: &'static str,
         source: aya::maps::MapError,
     },
     #[error("cannot wait for running programs")]

@@ -4,7 +4,8 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::MetadataExt,
+    net::{Ipv4Addr, UdpSocket},
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -16,6 +17,9 @@ use nix::{
 
 /// What `statfs` says of a BPF file system; libc has no name for it.
 pub(crate) const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+
+/// Since Linux 5.14; libc has no name for it either.
+const SO_NETNS_COOKIE: libc::c_int = 71;
 
 const MOUNTS: &str = "/proc/self/mountinfo";
 
@@ -88,6 +92,27 @@ pub fn hold(bpffs: &Path) -> Result<Flock<File>, NodeError> {
         Errno::EWOULDBLOCK => NodeError::Held(bpffs.into()),
         errno => failed(errno.into()),
     })
+}
+
+/// What the kernel calls the network namespace of this process, which is the host's.
+pub fn network_cookie() -> io::Result<u64> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the socket is open, and the kernel writes at most `length` bytes to `cookie`.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    match outcome {
+        0 => Ok(cookie),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// The mount that shows the whole tree. Only the true root has this inode, whatever a cgroup namespace makes of its

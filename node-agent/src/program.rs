@@ -278,8 +278,9 @@ impl Programs {
     }
 }
 
-const MAPS: [&str; 13] = [
+const MAPS: [&str; 14] = [
     maps::FRONTENDS,
+    maps::NODES,
     maps::PORTS,
     maps::TABLES,
     maps::SLOTS,

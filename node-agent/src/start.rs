@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, error::ErrorKind};
+use sluice_node_abi::maps::Setting;
 use sluice_runtime::{
     admin::Admin,
     client::{ClientError, Server},
@@ -71,7 +72,9 @@ async fn serve(run: &Run) -> Result<()> {
     let programs = Programs::load(&pins, refusal)?;
     let maps = Kernel::open(&pins)?;
     maps.go_on_from(&found)?;
-    let agent = Agent::start(maps)?;
+    let network = node::network_cookie().context("cannot tell the host's network namespace")?;
+    maps.set(Setting::HostNetwork, network)?;
+    let agent = Agent::start(maps)?.on_node(&run.node_name);
     info!(
         node = run.node_name,
         kernel = features.kernel,

@@ -11,15 +11,11 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use sluice_node_abi::{
-    datagrams::Pair,
-    keys::FrontendKey,
-    tally::Tally,
-    values::{Frontend, Port},
-    verdict::Verdict,
+    datagrams::Pair, keys::FrontendKey, tally::Tally, values::Port, verdict::Verdict,
 };
 
 use crate::{
-    maps::{self, FRONTENDS, Kernel},
+    maps::{self, Kernel},
     member::{self, Walk},
     pairs,
     resolve::{self, ALLOW, Family},
@@ -64,13 +60,12 @@ pub fn receive(ctx: &SockAddrContext, family: Family) -> i32 {
 #[inline(always)]
 fn translate(ctx: &SockAddrContext, family: Family) -> Option<Verdict> {
     let key = resolve::address_of(ctx, family)?;
-    // SAFETY: the row is copied at once.
-    let front = unsafe { FRONTENDS.get(&key) }.copied()?;
+    let port_id = resolve::port_at(ctx, &key)?;
     if socket::is_peer(ctx, &key) {
         // A v6 socket that is connected to a v4-mapped address names its peer with each send.
         return None;
     }
-    let Some(port) = maps::port(front.port) else {
+    let Some(port) = maps::port(port_id) else {
         return Some(Verdict::Dangling);
     };
     let Some(state) = socket::datagrams(ctx) else {
@@ -79,7 +74,7 @@ fn translate(ctx: &SockAddrContext, family: Family) -> Option<Verdict> {
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     if let Some(pair) = pairs::sending(state, &key, now)
-        && is_good(pair, front, port)
+        && is_good(pair, port_id, port)
     {
         pair.last = now;
         resolve::write(ctx, family, &pair.backend_address, pair.backend_port);
@@ -98,7 +93,7 @@ fn translate(ctx: &SockAddrContext, family: Family) -> Option<Verdict> {
         backend_address: backend.address,
         backend_port: backend.port,
         reserved: [0; 2],
-        port_id: front.port,
+        port_id,
         port_generation: port.generation(),
         backend: choice.backend,
         backend_generation: backend.generation,
@@ -111,10 +106,10 @@ fn translate(ctx: &SockAddrContext, family: Family) -> Option<Verdict> {
 /// Whether the pair's backend is still one of the frontend's. Looked at in full only once after
 /// each change of the Service.
 #[inline(always)]
-fn is_good(pair: &mut Pair, front: Frontend, port: Port) -> bool {
+fn is_good(pair: &mut Pair, port_id: u32, port: Port) -> bool {
     let alive = maps::backend(pair.backend)
         .is_some_and(|backend| backend.generation == pair.backend_generation);
-    if !alive || pair.port_id != front.port {
+    if !alive || pair.port_id != port_id {
         return false;
     }
     if pair.port_generation != port.generation() {

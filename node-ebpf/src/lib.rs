@@ -2,9 +2,9 @@
 //!
 //! A connect passes `resolve`, which looks its address up, lets [`choose`] pick a backend, notes the
 //! original address in the socket (`socket`) and rewrites the destination. Datagrams with an address of
-//! their own pass `datagram`. `maps` declares every map. [`choose`], [`member`] and [`pairs`] take
-//! values and never touch a context or a helper, so they are compiled for the host too and tested
-//! there; the rest exists for the kernel's target alone.
+//! their own pass `datagram`. `maps` declares every map. [`choose`], [`front`], [`member`] and
+//! [`pairs`] take values and never touch a context or a helper, so they are compiled for the host too and
+//! tested there; the rest exists for the kernel's target alone.
 
 #![no_std]
 #![cfg_attr(
@@ -19,6 +19,7 @@
 pub mod choose;
 #[cfg(target_arch = "bpf")]
 pub mod datagram;
+pub mod front;
 #[cfg(target_arch = "bpf")]
 pub mod maps;
 pub mod member;

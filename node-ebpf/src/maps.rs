@@ -6,27 +6,30 @@ use core::{
 };
 
 use aya_ebpf::{
+    EbpfContext as _,
     bindings::BPF_F_MMAPABLE,
     btf_maps::{Array, HashMap, PerCpuArray, SkStorage},
-    helpers::bpf_get_prandom_u32,
+    helpers::{bpf_get_prandom_u32, generated::bpf_get_netns_cookie},
     macros::btf_map,
+    programs::SockAddrContext,
 };
 use sluice_node_abi::{
     datagrams::Datagrams,
-    keys::FrontendKey,
+    keys::{Address, FrontendKey},
     maps::{Setting, capacity},
     tally::Tally,
-    values::{Backend, Frontend, Group, Health, Port, Socket, Table},
+    values::{Backend, Frontend, Group, Health, NodeAddress, Port, Socket, Table},
     verdict::Verdict,
 };
 
-use crate::choose::Tables;
+use crate::{choose::Tables, front::Fronts};
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 
 #[btf_map]
-pub static FRONTENDS: HashMap<FrontendKey, Frontend, { capacity::FRONTENDS as usize }> =
-    HashMap::new();
+static FRONTENDS: HashMap<FrontendKey, Frontend, { capacity::FRONTENDS as usize }> = HashMap::new();
+#[btf_map]
+static NODES: HashMap<Address, NodeAddress, { capacity::NODES as usize }> = HashMap::new();
 #[btf_map]
 static PORTS: Array<Port, { capacity::PORTS as usize }, MMAPABLE> = Array::new();
 #[btf_map]
@@ -92,6 +95,30 @@ impl Tables for Kernel {
     }
 }
 
+/// The frontends as `front` sees them, for the process that runs.
+pub struct Caller<'a>(pub &'a SockAddrContext);
+
+impl Fronts for Caller<'_> {
+    #[inline(always)]
+    fn frontend(&self, key: &FrontendKey) -> Option<Frontend> {
+        // SAFETY: the row is copied at once.
+        unsafe { FRONTENDS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn node(&self, address: &Address) -> Option<NodeAddress> {
+        // SAFETY: as above.
+        unsafe { NODES.get(address) }.copied()
+    }
+
+    #[inline(always)]
+    fn is_in_host_network(&self) -> bool {
+        // SAFETY: the context is valid while the program runs.
+        let cookie = unsafe { bpf_get_netns_cookie(self.0.as_ptr()) };
+        setting(Setting::HostNetwork) == cookie
+    }
+}
+
 /// The port's word, in one load: user space swaps it in one store.
 #[inline(always)]
 pub fn port(id: u32) -> Option<Port> {
@@ -123,9 +150,12 @@ pub fn count_socket(backend: u32, change: u64) {
 
 #[inline(always)]
 pub fn off() -> bool {
-    SETTINGS
-        .get(Setting::Off as u32)
-        .is_some_and(|off| *off != 0)
+    setting(Setting::Off) != 0
+}
+
+#[inline(always)]
+fn setting(setting: Setting) -> u64 {
+    SETTINGS.get(setting as u32).copied().unwrap_or_default()
 }
 
 #[inline(always)]

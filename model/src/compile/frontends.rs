@@ -1,14 +1,40 @@
 //! The addresses that a Service's port answers at.
 //!
-//! An address, port and protocol belongs to one Service. Where two claim it, which only objects
-//! stored past Kubernetes' own checks can do, the older one has it, then the first by name.
+//! An address, port and protocol belongs to one Service. Where two claim it, what cluster and cloud
+//! gave out comes before what somebody wrote into a Service; then the older Service has it, then
+//! the first by name.
 
 use crate::{
-    facts::service::{Fact, ServicePortFact},
+    facts::service::{Claim, Fact, Reach, ServicePortFact},
     finding::{Finding, Reason},
     index::Snapshot,
-    key::{Family, Frontend, ServiceKey},
+    key::{Created, Family, Frontend, ServiceKey},
 };
+
+/// The frontends of one port and family.
+#[derive(Default)]
+pub(super) struct Frontends {
+    /// Where callers inside of the cluster connect to.
+    pub(super) internal: Vec<Frontend>,
+    /// Where arrivals from outside connect to, and callers inside may.
+    pub(super) external: Vec<Frontend>,
+}
+
+impl Frontends {
+    /// The frontends by the endpoints that their callers reach. Where that is not the same, they are
+    /// ports of their own.
+    pub(super) fn by_reach(mut self, internal: Reach) -> Vec<(Reach, Vec<Frontend>)> {
+        let mut ports = Vec::with_capacity(1);
+        match internal {
+            Reach::Cluster => self.external.append(&mut self.internal),
+            Reach::Local => ports.push((Reach::Local, self.internal)),
+        }
+        self.external.sort_unstable();
+        ports.push((Reach::Cluster, self.external));
+        ports.retain(|(_, frontends)| !frontends.is_empty());
+        ports
+    }
+}
 
 pub(super) fn of(
     snapshot: Snapshot<'_>,
@@ -17,36 +43,45 @@ pub(super) fn of(
     port: &ServicePortFact,
     family: Family,
     findings: &mut Vec<Finding>,
-) -> Vec<Frontend> {
-    let mut frontends = Vec::new();
-    for &ip in fact.addresses() {
-        if Family::of(ip) != family {
+) -> Frontends {
+    let mut frontends = Frontends::default();
+    for (claim, frontend) in fact.claims_of(port) {
+        if Family::of(frontend.ip) != family {
             continue;
         }
-        let frontend = Frontend {
-            ip,
-            port: port.number,
-            protocol: port.protocol,
-        };
-        match owner(snapshot, frontend) {
-            Some(owner) if owner != key => {
-                let detail = format!("{frontend} belongs to Service {owner}, which comes first");
-                findings.push(Finding::new(key.clone(), Reason::Conflicted, detail));
+        let own = (claim, fact.created, key);
+        if let Some(owner) = winner_over(snapshot, own, frontend) {
+            let detail = format!("{frontend} belongs to Service {owner}, which comes first");
+            findings.push(Finding::new(key.clone(), Reason::Conflicted, detail));
+            continue;
+        }
+        match claim {
+            Claim::Cluster => frontends.internal.push(frontend),
+            Claim::LoadBalancer | Claim::ExternalIp | Claim::NodePort => {
+                frontends.external.push(frontend);
             }
-            _ => frontends.push(frontend),
         }
     }
-    frontends.sort_unstable();
+    frontends.internal.sort_unstable();
     frontends
 }
 
-fn owner(snapshot: Snapshot<'_>, frontend: Frontend) -> Option<&ServiceKey> {
-    snapshot
-        .claimants(frontend.ip)
-        .filter(|(_, fact)| {
-            let mut ports = fact.ports.iter();
-            ports.any(|port| (port.number, port.protocol) == (frontend.port, frontend.protocol))
-        })
-        .min_by_key(|(key, fact)| (fact.created, *key))
-        .map(|(key, _)| key)
+/// The Service that has a frontend which this one claims too.
+fn winner_over<'a>(
+    snapshot: Snapshot<'a>,
+    own: (Claim, Created, &ServiceKey),
+    frontend: Frontend,
+) -> Option<&'a ServiceKey> {
+    let others = snapshot.claimants(&frontend);
+    let claims = others.filter_map(|(key, fact)| {
+        let claims = fact
+            .claims()
+            .filter(|(_, claimed)| key != own.2 && *claimed == frontend);
+        let claim = claims.map(|(claim, _)| claim).min()?;
+        Some((claim, fact.created, key))
+    });
+    claims
+        .min()
+        .filter(|first| *first < own)
+        .map(|(_, _, key)| key)
 }

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use super::hints;
 use crate::{
-    desired::Backend,
+    desired::{Backend, PortId},
     facts::{
-        endpoints::State,
-        service::{Exposure, Fact, ServicePortFact},
+        endpoints::{Endpoint, Hints, State},
+        service::{Exposure, Fact, Reach, ServicePortFact},
     },
     finding::Reason,
     index::Snapshot,
-    key::{Family, ServiceKey},
+    key::{Family, Port, ServiceKey},
 };
 
 /// Backends, and whether they are draining ones because nothing is ready.
@@ -21,7 +22,7 @@ pub(super) fn lent(
     snapshot: Snapshot<'_>,
     lender: &ServiceKey,
     port: &ServicePortFact,
-    family: Family,
+    id: PortId,
 ) -> Result<Endpoints, (Reason, String)> {
     let Some(fact) = snapshot.service(lender) else {
         let detail = format!("there is no Service {lender}");
@@ -32,7 +33,7 @@ pub(super) fn lent(
         return Err((Reason::ServiceIsExternalName, detail));
     }
     match matching(fact, port) {
-        Some(own) => Ok(endpoints(snapshot, lender, own, family)),
+        Some(own) => Ok(endpoints(snapshot, lender, own, id)),
         None => {
             let detail = format!(
                 "no {} port of Service {lender} is named {:?} or numbered {}, and it has not just one",
@@ -55,43 +56,68 @@ fn matching<'a>(fact: &'a Fact, port: &ServicePortFact) -> Option<&'a ServicePor
         })
 }
 
-/// The ready endpoints of a Service's port; those that drain when none is ready.
+/// The endpoints of a Service's port that callers reach: the ready ones, by their hints where
+/// those can be kept; else the ones that still serve while they terminate.
 pub(super) fn endpoints(
     snapshot: Snapshot<'_>,
     service: &ServiceKey,
     port: &ServicePortFact,
-    family: Family,
+    id: PortId,
 ) -> Endpoints {
-    let ready = in_state(snapshot, service, port, family, State::Ready);
+    let of_state = |state| {
+        let all = candidates(snapshot, service, port, id.family);
+        all.filter(move |candidate| {
+            let here = || snapshot.is_own_node(candidate.endpoint.node);
+            candidate.endpoint.state == state && (id.reach == Reach::Cluster || here())
+        })
+    };
+    let ready = || of_state(State::Ready);
+    let level = match id.reach {
+        Reach::Cluster => hints::level(snapshot, ready().map(|candidate| candidate.hints)),
+        Reach::Local => hints::Level::Cluster,
+    };
+    let ready = ordered(ready().filter(|candidate| level.admits(snapshot, candidate.hints)));
     if !ready.is_empty() {
         return (ready.into(), false);
     }
-    let draining = in_state(snapshot, service, port, family, State::Draining);
+    let draining = ordered(of_state(State::Draining));
     let any = !draining.is_empty();
     (draining.into(), any)
 }
 
-fn in_state(
-    snapshot: Snapshot<'_>,
+struct Candidate<'a> {
+    endpoint: &'a Endpoint,
+    port: Port,
+    hints: Option<&'a Hints>,
+}
+
+fn candidates<'a>(
+    snapshot: Snapshot<'a>,
     service: &ServiceKey,
-    port: &ServicePortFact,
+    port: &'a ServicePortFact,
     family: Family,
-    state: State,
-) -> Vec<Backend> {
-    let mut backends = Vec::new();
-    for slice in snapshot.slices_of(service) {
-        if slice.family != family {
-            continue;
-        }
+) -> impl Iterator<Item = Candidate<'a>> {
+    let slices = snapshot.slices_of(service);
+    let slices = slices.filter(move |slice| slice.family == family);
+    slices.flat_map(|slice| {
         let mut ports = slice.ports.iter();
         let own = ports.find(|p| p.name == port.name && p.protocol == port.protocol);
-        let Some(own) = own else { continue };
-        let endpoints = slice.endpoints.iter();
-        backends.extend(endpoints.filter(|e| e.state == state).map(|e| Backend {
-            ip: e.ip,
-            port: own.number,
-        }));
-    }
+        own.into_iter().flat_map(|own| {
+            slice.endpoints().map(|(endpoint, hints)| Candidate {
+                endpoint,
+                port: own.number,
+                hints,
+            })
+        })
+    })
+}
+
+fn ordered<'a>(candidates: impl Iterator<Item = Candidate<'a>>) -> Vec<Backend> {
+    let backends = candidates.map(|candidate| Backend {
+        ip: candidate.endpoint.ip,
+        port: candidate.port,
+    });
+    let mut backends: Vec<Backend> = backends.collect();
     backends.sort_unstable();
     backends.dedup();
     backends

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Parsed, address};
+use super::{Parsed, address, opts_out};
 use crate::{
     finding::Finding,
     key::{Name, NodeKey, PodKey},
@@ -19,6 +19,8 @@ pub struct Fact {
     pub host_network: bool,
     /// It ran to its end and connects to nothing any more.
     pub finished: bool,
+    /// It asked that its connects be left alone.
+    pub opted_out: bool,
 }
 
 pub fn parse(key: &PodKey, object: &Pod) -> Parsed<Fact> {
@@ -45,6 +47,7 @@ pub fn parse(key: &PodKey, object: &Pod) -> Parsed<Fact> {
             addresses,
             host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
             finished: matches!(phase, Some("Succeeded" | "Failed")),
+            opted_out: opts_out(object.metadata.labels.as_ref()),
         }),
         findings,
     }

@@ -1,4 +1,7 @@
-//! Service: its cluster addresses and ports, or why it is left alone.
+//! Service: its addresses and ports, how its endpoints are chosen, or why it is left alone.
+
+mod external;
+mod traffic;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -7,8 +10,10 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use super::{Parsed, address};
 use crate::{
     finding::{Finding, Reason},
-    key::{Created, Family, Port, Protocol, ServiceKey},
+    key::{Created, Family, Frontend, Port, Protocol, ServiceKey},
 };
+
+pub use traffic::{Balancing, Reach, Traffic};
 
 const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
 const HEADLESS: &str = "service.kubernetes.io/headless";
@@ -17,7 +22,21 @@ const HEADLESS: &str = "service.kubernetes.io/headless";
 pub struct Fact {
     pub created: Created,
     pub exposure: Exposure,
+    /// Addresses from outside of the cluster that lead here too, of the families of its cluster
+    /// addresses. Empty unless it has any of those.
+    pub external: Vec<(Claim, IpAddr)>,
     pub ports: Vec<ServicePortFact>,
+    pub traffic: Traffic,
+}
+
+/// By what a Service claims a frontend. The first claim wins, so that no address that a user can
+/// write into a Service takes a cluster address from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    Cluster,
+    LoadBalancer,
+    ExternalIp,
+    NodePort,
 }
 
 /// How callers reach a Service.
@@ -42,15 +61,39 @@ pub struct ServicePortFact {
     pub name: Arc<str>,
     pub number: Port,
     pub protocol: Protocol,
+    /// The port of every node that leads here too.
+    pub node_port: Option<Port>,
 }
 
 impl Fact {
-    /// The cluster addresses that this Service claims.
+    /// Its cluster addresses.
     pub fn addresses(&self) -> &[IpAddr] {
         match &self.exposure {
             Exposure::Cluster(addresses) => addresses,
             _ => &[],
         }
+    }
+
+    /// Everything that this Service claims for its ports.
+    pub fn claims(&self) -> impl Iterator<Item = (Claim, Frontend)> {
+        self.ports.iter().flat_map(|port| self.claims_of(port))
+    }
+
+    /// What this Service claims for one of its ports, first claims first.
+    pub fn claims_of(&self, port: &ServicePortFact) -> impl Iterator<Item = (Claim, Frontend)> {
+        let (number, protocol, node_port) = (port.number, port.protocol, port.node_port);
+        let cluster = self.addresses().iter().map(|ip| (Claim::Cluster, *ip));
+        let addresses = cluster.chain(self.external.iter().copied());
+        let addresses = addresses.map(move |(claim, ip)| {
+            let port = number;
+            (claim, Frontend { ip, port, protocol })
+        });
+        let families = self.addresses().iter().map(|ip| Family::of(*ip));
+        let on_nodes = node_port.into_iter().flat_map(move |port| {
+            let families = families.clone();
+            families.map(move |family| Frontend::on_every_node(family, port, protocol))
+        });
+        addresses.chain(on_nodes.map(|frontend| (Claim::NodePort, frontend)))
     }
 }
 
@@ -62,9 +105,15 @@ pub fn parse(key: &ServiceKey, object: &Service) -> Parsed<Fact> {
         findings.push(Finding::new(key.clone(), reason, detail).at(field));
     };
     let exposure = exposure(object, spec, &mut note);
+    let external = match &exposure {
+        Exposure::Cluster(addresses) => external::parse(object, spec, addresses, &mut note),
+        _ => Vec::new(),
+    };
+    let traffic = traffic::parse(object, spec, &mut note);
+    let on_nodes = matches!(spec.type_.as_deref(), Some("NodePort" | "LoadBalancer"));
     let mut ports: Vec<ServicePortFact> = Vec::new();
     for (i, port) in spec.ports.iter().flatten().enumerate() {
-        match parse_port(port) {
+        match parse_port(port, on_nodes) {
             Ok(port)
                 if ports
                     .iter()
@@ -73,7 +122,17 @@ pub fn parse(key: &ServiceKey, object: &Service) -> Parsed<Fact> {
                 let detail = format!("{}/{} is listed twice", port.number, port.protocol);
                 note(format!("spec.ports[{i}]"), Reason::Invalid, detail);
             }
-            Ok(port) => ports.push(port),
+            Ok(mut port) => {
+                let taken = |other: &ServicePortFact| {
+                    (other.node_port, other.protocol) == (port.node_port, port.protocol)
+                };
+                if let Some(number) = port.node_port.filter(|_| ports.iter().any(taken)) {
+                    let detail = format!("{number}/{} is listed twice", port.protocol);
+                    note(format!("spec.ports[{i}].nodePort"), Reason::Invalid, detail);
+                    port.node_port = None;
+                }
+                ports.push(port);
+            }
             Err((field, reason, detail)) => {
                 note(format!("spec.ports[{i}].{field}"), reason, detail);
             }
@@ -83,7 +142,9 @@ pub fn parse(key: &ServiceKey, object: &Service) -> Parsed<Fact> {
         fact: Some(Fact {
             created: Created::of(&object.metadata),
             exposure,
+            external,
             ports,
+            traffic,
         }),
         findings,
     }
@@ -141,18 +202,32 @@ fn exposure(
     }
 }
 
-fn parse_port(port: &ServicePort) -> Result<ServicePortFact, (&'static str, Reason, String)> {
+fn parse_port(
+    port: &ServicePort,
+    on_nodes: bool,
+) -> Result<ServicePortFact, (&'static str, Reason, String)> {
     let protocol = parse_protocol(port.protocol.as_deref())
         .map_err(|(reason, detail)| ("protocol", reason, detail))?;
-    let number = Port::parse(port.port).ok_or_else(|| {
-        let detail = format!("{} is not a port from 1 to 65535", port.port);
-        ("port", Reason::Invalid, detail)
-    })?;
+    let number =
+        Port::parse(port.port).ok_or_else(|| ("port", Reason::Invalid, no_port(port.port)))?;
+    // 0 is written for "none yet".
+    let node_port = match port.node_port.filter(|number| on_nodes && *number != 0) {
+        Some(number) => {
+            let parsed = Port::parse(number);
+            Some(parsed.ok_or_else(|| ("nodePort", Reason::Invalid, no_port(number)))?)
+        }
+        None => None,
+    };
     Ok(ServicePortFact {
         name: port.name.as_deref().unwrap_or_default().into(),
         number,
         protocol,
+        node_port,
     })
+}
+
+fn no_port(number: i32) -> String {
+    format!("{number} is not a port from 1 to 65535")
 }
 
 /// A protocol as Services and EndpointSlices write it; TCP when left out.

@@ -8,7 +8,7 @@ use std::{
 
 use sluice_node_abi::{
     keys::{self, FrontendKey},
-    values::{Backend, Group, Port, Table, mode},
+    values::{Backend, Frontend, Group, Port, Table, frontend, mode, node},
 };
 
 use super::Image;
@@ -18,17 +18,26 @@ const PRINTED_SLOTS: u32 = 64;
 
 impl Display for Image {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut fronts: BTreeMap<u32, Vec<FrontendKey>> = BTreeMap::new();
-        for (key, frontend) in &self.frontends {
-            fronts.entry(frontend.port).or_default().push(*key);
+        for (address, value) in &self.nodes {
+            let whose = if value.flags & node::OWN != 0 {
+                "this node"
+            } else {
+                "another node"
+            };
+            writeln!(f, "{} is {whose}", keys::ip(*address))?;
         }
-        let mut ports: Vec<(Vec<FrontendKey>, u32)> =
+        let mut fronts: BTreeMap<u32, Vec<(FrontendKey, Frontend)>> = BTreeMap::new();
+        for (key, frontend) in &self.frontends {
+            let front = (*key, *frontend);
+            fronts.entry(frontend.port).or_default().push(front);
+        }
+        let mut ports: Vec<(Vec<(FrontendKey, Frontend)>, u32)> =
             fronts.into_iter().map(|(id, keys)| (keys, id)).collect();
-        ports.sort_unstable();
+        ports.sort_unstable_by(|a, b| a.0.iter().map(|f| f.0).cmp(b.0.iter().map(|f| f.0)));
         let mut reached = Reached::default();
         for (keys, id) in ports {
-            for key in keys {
-                writeln!(f, "{}", frontend(key))?;
+            for (key, value) in keys {
+                writeln!(f, "{}", frontend(key, value))?;
             }
             self.port(f, id, &mut reached)?;
         }
@@ -179,17 +188,19 @@ impl Image {
     }
 }
 
-fn frontend(key: FrontendKey) -> String {
+fn frontend(key: FrontendKey, value: Frontend) -> String {
     let protocol = match key.protocol {
         keys::TCP => "TCP".to_owned(),
         keys::UDP => "UDP".to_owned(),
         other => format!("protocol {other}"),
     };
     let address = address(key.address, key.port);
-    if key.scope == keys::SCOPE_ANY {
-        format!("{address}/{protocol}")
-    } else {
-        format!("{address}/{protocol} in scope {}", key.scope)
+    let own = value.flags & frontend::OWN_NODE != 0;
+    match key.scope {
+        keys::SCOPE_ANY => format!("{address}/{protocol}"),
+        keys::SCOPE_NODES if own => format!("{address}/{protocol} on this node"),
+        keys::SCOPE_NODES => format!("{address}/{protocol} on every node"),
+        scope => format!("{address}/{protocol} in scope {scope}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The second half of a plan: frontends, barrier, ports, tables, groups, slots, backends,
+//! The second half of a plan: frontends, nodes, barrier, ports, tables, groups, slots, backends,
 //! counters.
 //!
 //! Nothing is deleted before everything that leads to it has been turned elsewhere: a row's delete
@@ -16,6 +16,17 @@ use crate::image::{Array, Image, Place};
 type Leavers = BTreeMap<Place, Vec<u32>>;
 
 impl Builder<'_> {
+    pub(super) fn delete_nodes(&mut self, places: &[Place]) {
+        for place in places {
+            if let Place::Node(address) = place
+                && self.from.nodes.contains_key(address)
+                && !self.to.nodes.contains_key(address)
+            {
+                self.step(Op::Delete(*place), Vec::new());
+            }
+        }
+    }
+
     pub(super) fn deletes(&mut self, places: &[Place]) {
         let (from, to) = (self.from, self.to);
         for place in places {
@@ -26,6 +37,7 @@ impl Builder<'_> {
                 self.step(Op::Delete(*place), Vec::new());
             }
         }
+        self.put_nodes(places);
         let barrier = self.steps.len();
         self.step(Op::Barrier, Vec::new());
         let mut leavers = Leavers::new();

@@ -50,6 +50,17 @@ impl Builder<'_> {
         self.put_fronts(places);
     }
 
+    pub(super) fn put_nodes(&mut self, places: &[Place]) {
+        for place in places {
+            if let Place::Node(address) = place
+                && let Some(node) = self.to.nodes.get(address)
+                && self.from.nodes.get(address) != Some(node)
+            {
+                self.put(Entry::Node(*address, *node), Vec::new());
+            }
+        }
+    }
+
     fn put(&mut self, entry: Entry, requires: Vec<u32>) {
         self.step(Op::Put(entry), requires);
     }

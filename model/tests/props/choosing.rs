@@ -13,8 +13,8 @@ use sluice_model::{
 
 use crate::{
     config,
-    kernel::Kernel,
-    world::{Event, Node, frontends, service, slice, split},
+    kernel::{Kernel, Outcome},
+    world::{Ask, Event, Node, asks, service, slice, split},
 };
 
 /// Every Service with its slices, and a split of up to 16 versions on one of them.
@@ -37,13 +37,17 @@ proptest! {
         node.follow(&events);
         node.check_answers()?;
         let kernel = Kernel::new(&node.observed, BTreeMap::new());
-        for frontend in frontends() {
-            let Answer::Decided(odds) = oracle::by_desired(node.state.desired(), frontend) else {
-                prop_assert!(!node.observed.frontends.contains_key(&frontend.key()));
+        for Ask { caller, frontend } in asks() {
+            let wanted = oracle::by_desired(node.state.desired(), caller, frontend);
+            let connect = || kernel.connect(caller, frontend);
+            let Answer::Decided(odds) = wanted else {
+                prop_assert_eq!(connect(), Ok(Outcome::Passed), "{}", frontend);
                 continue;
             };
-            let connects: Result<Vec<_>, _> = (0..100).map(|_| kernel.connect(frontend)).collect();
+            let connects: Result<Vec<_>, _> = (0..100).map(|_| connect()).collect();
             let connects = connects.map_err(|r| TestCaseError::fail(format!("{frontend}: {r:?}")))?;
+            let connects: Option<Vec<_>> = connects.into_iter().map(Outcome::decided).collect();
+            let connects = connects.ok_or_else(|| TestCaseError::fail("a connect was left alone"))?;
             // Ports with the same backends share a group, never a table.
             if let Err(why) = odds.check_connects(connects.iter().copied()) {
                 return Err(TestCaseError::fail(format!("{frontend}: {why}\n{:#}", node.observed)));
@@ -79,12 +83,14 @@ proptest! {
     #[test]
     fn every_prefix_of_a_sequence_is_within_one_of_the_ideal(weights in weights()) {
         let node = split_over(&weights);
-        let frontend = frontends()[0];
+        let ask = asks()[0];
         let kernel = Kernel::new(&node.observed, BTreeMap::new());
         let sum: i64 = weights.iter().map(|w| i64::from(*w)).sum();
         let mut counts = vec![0_i64; weights.len()];
         for n in 1..=10_000_i64 {
-            let backend = kernel.connect(frontend).ok().flatten().expect("a backend");
+            let Ok(Outcome::Sent(backend)) = kernel.connect(ask.caller, ask.frontend) else {
+                panic!("a backend")
+            };
             let std::net::IpAddr::V4(ip) = backend.ip else { panic!("{backend}") };
             counts[usize::from(ip.octets()[3]) - 1] += 1;
             for (count, weight) in counts.iter().zip(&weights) {
@@ -116,8 +122,9 @@ fn a_random_selection_comes_near_its_shares() {
     let mut manifest = split_manifest(&[3, 1]);
     manifest["spec"]["selection"] = "Random".into();
     node.follow(&[Event::Set(manifest)]);
-    let frontend = frontends()[0];
-    let Answer::Decided(odds) = oracle::by_desired(node.state.desired(), frontend) else {
+    let ask = asks()[0];
+    let wanted = oracle::by_desired(node.state.desired(), ask.caller, ask.frontend);
+    let Answer::Decided(odds) = wanted else {
         panic!("a frontend")
     };
     assert_eq!(odds.selection, Selection::Random);
@@ -127,7 +134,7 @@ fn a_random_selection_comes_near_its_shares() {
         port: Port::new(8080).expect("a port"),
     };
     let hits = (0..10_000)
-        .filter(|_| kernel.connect(frontend) == Ok(Some(first)))
+        .filter(|_| kernel.connect(ask.caller, ask.frontend) == Ok(Outcome::Sent(first)))
         .count();
     assert!((7_200..7_800).contains(&hits), "{hits} of 10,000 at 3 to 1");
 }

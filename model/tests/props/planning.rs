@@ -74,10 +74,10 @@ proptest! {
         let mut image = a;
         for step in &plan.steps {
             step.op.apply(&mut image);
-            for (i, (frontend, answer)) in answers(&image).into_iter().enumerate() {
+            for (i, (ask, answer)) in answers(&image).into_iter().enumerate() {
                 prop_assert!(
                     answer == old[i].1 || answer == new[i].1,
-                    "{} after {:?}: {:?}\n{}", frontend, step.op, answer, plan
+                    "{:?} after {:?}: {:?}\n{}", ask, step.op, answer, plan
                 );
             }
         }
@@ -183,10 +183,10 @@ fn backend_ids(image: &Image) -> BTreeMap<Content, (u32, u32)> {
         .collect()
 }
 
-/// Only a port's word and a frontend are ever changed in place.
+/// Only a port's word, a frontend and whose node an address is are ever changed in place.
 fn is_free(old: &Image, entry: &Entry) -> bool {
     match entry {
-        Entry::Generation(_) | Entry::Port(..) | Entry::Frontend(..) => true,
+        Entry::Generation(_) | Entry::Port(..) | Entry::Frontend(..) | Entry::Node(..) => true,
         Entry::Counter(index) => !old.counters.contains(*index),
         Entry::Backend(id, _) => !old.backends.contains(*id),
         Entry::Group(id, _) => !old.groups.contains(*id),
@@ -268,7 +268,7 @@ fn a_change_of_weights_is_one_write_among_what_callers_read() {
         "{plan}"
     );
     let root = |image: &Image| {
-        let key: FrontendKey = crate::world::frontends()[0].key();
+        let key: FrontendKey = crate::world::asks()[0].frontend.key();
         image
             .tables
             .get(image.ports.get(image.frontends[&key].port).root())

@@ -12,7 +12,8 @@
 //! Questions print what is, to be compared with what the file says:
 //!
 //! - `findings`, `image`, `writes` (of the last pass)
-//! - `connect ADDRESS/PROTOCOL [N]`: where N connects end up, by the kernel's own `choose`
+//! - `connect ADDRESS/PROTOCOL [N [from the host]]`: where N connects of a pod of node-1, or of the
+//!   node itself, end up, by the kernel's own `front` and `choose`
 //! - `status NAMESPACE/NAME`: what would be a split's status
 //! - `explain ADDRESS/PROTOCOL`
 //!

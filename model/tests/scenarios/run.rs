@@ -10,19 +10,20 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 use sluice_model::{
+    caller::Caller,
     change::{Change, Object},
     facts,
     ids::Capacities,
     image::{Entry, Image, Place},
     index::Index,
-    key::{Frontend, Kind, Name, Port, Protocol, SplitKey, Subject},
+    key::{Frontend, Kind, Name, NodeKey, Port, Protocol, SplitKey, Subject},
     oracle::{self, Answer},
     pass::State,
     plan::{Op, Outcome},
 };
 
 use crate::{
-    kernel::Kernel,
+    kernel::{self, Kernel},
     text::{Scenario, Section},
 };
 
@@ -109,14 +110,15 @@ impl Node {
             ["findings"] => self.findings(),
             ["image"] => self.observed.symbolic(),
             ["writes"] => writes(&self.last),
-            ["connect", frontend] => self.connect(parse_frontend(frontend)?, 1)?,
-            ["connect", frontend, times] => {
-                let times = times.parse().map_err(|_| "how many connects?")?;
-                self.connect(parse_frontend(frontend)?, times)?
+            ["connect", frontend] => self.connect(Caller::default(), frontend, "1")?,
+            ["connect", frontend, times] => self.connect(Caller::default(), frontend, times)?,
+            ["connect", frontend, times, "from", "the", "host"] => {
+                self.connect(Caller::HOST, frontend, times)?
             }
             ["status", split] => self.status(split)?,
             ["explain", frontend] => {
-                let explanation = self.state.explain(parse_frontend(frontend)?);
+                let frontend = parse_frontend(frontend)?;
+                let explanation = self.state.explain(Caller::default(), frontend);
                 serde_yaml::to_string(&explanation).map_err(|error| error.to_string())?
             }
             _ => return Err("there is no such section".to_owned()),
@@ -146,7 +148,7 @@ impl Node {
     }
 
     fn restart(&mut self) -> Result<(), String> {
-        self.index = Index::awaiting(Kind::ALL);
+        self.index = index_of_node_1();
         self.state = State::restore(self.capacities, &self.observed);
         for manifest in self.objects.clone().into_values() {
             self.set(manifest)?;
@@ -181,7 +183,7 @@ impl Node {
                 _ => {}
             }
             for frontend in self.frontends() {
-                oracle::by_image(&image, frontend).map_err(|dangling| {
+                oracle::by_image(&image, Caller::HOST, frontend).map_err(|dangling| {
                     format!("after {:?}: {dangling:?}\n{plan}\n{image:#}", step.op)
                 })?;
             }
@@ -190,8 +192,9 @@ impl Node {
         self.state.finish(&outcome);
         self.last.extend(plan.steps.into_iter().map(|step| step.op));
         for frontend in self.frontends() {
-            let wanted = oracle::by_desired(self.state.desired(), frontend);
-            let found = oracle::by_image(&self.observed, frontend).map_err(|d| d.0)?;
+            let wanted = oracle::by_desired(self.state.desired(), Caller::HOST, frontend);
+            let found = oracle::by_image(&self.observed, Caller::HOST, frontend);
+            let found = found.map_err(|d| d.0)?;
             let refused = !self.state.lagging().is_empty();
             wanted
                 .check(&found)
@@ -215,6 +218,7 @@ impl Node {
             let capacities = &mut self.capacities;
             match *name {
                 "frontends" => capacities.frontends = limit,
+                "nodes" => capacities.nodes = limit,
                 "ports" => capacities.ports = limit,
                 "tables" => capacities.tables = limit,
                 "slots" => capacities.slots = limit,
@@ -238,15 +242,21 @@ impl Node {
         text
     }
 
-    fn connect(&mut self, frontend: Frontend, times: usize) -> Result<String, String> {
-        let odds = match oracle::by_image(&self.observed, frontend).map_err(|d| d.0)? {
+    fn connect(&mut self, caller: Caller, frontend: &str, times: &str) -> Result<String, String> {
+        let frontend = parse_frontend(frontend)?;
+        let times: usize = times.parse().map_err(|_| "how many connects?")?;
+        let answer = oracle::by_image(&self.observed, caller, frontend);
+        let odds = match answer.map_err(|d| d.0)? {
             Answer::Passed => return Ok("passed".to_owned()),
             Answer::Decided(odds) => odds,
         };
         let kernel = Kernel::new(&self.observed, std::mem::take(&mut self.counters));
-        let connects: Result<Vec<_>, _> = (0..times).map(|_| kernel.connect(frontend)).collect();
+        let connect = |_| kernel.connect(caller, frontend);
+        let connects: Result<Vec<_>, _> = (0..times).map(connect).collect();
         self.counters = kernel.into_counters();
         let connects = connects.map_err(|refusal| format!("{refusal:?}"))?;
+        let connects: Option<Vec<_>> = connects.into_iter().map(kernel::Outcome::decided).collect();
+        let connects = connects.ok_or("a connect was left alone")?;
         let mut ends: BTreeMap<String, usize> = BTreeMap::new();
         for end in &connects {
             let end = end.map_or("refused".to_owned(), |backend| backend.to_string());
@@ -298,11 +308,20 @@ impl Node {
 }
 
 fn listed() -> Index {
-    let mut index = Index::awaiting(Kind::ALL);
+    let mut index = index_of_node_1();
     for kind in Kind::ALL {
         index.apply(Change::Relisted(kind, BTreeSet::new()));
     }
     index
+}
+
+/// The index of the node that scenarios are played on.
+fn index_of_node_1() -> Index {
+    let index = Index::awaiting(Kind::ALL);
+    match NodeKey::parse("", "node-1") {
+        Some(own) => index.on_node(own),
+        None => index,
+    }
 }
 
 fn manifests(yaml: &str) -> Result<Vec<Value>, String> {
@@ -370,5 +389,6 @@ fn map(place: Place) -> &'static str {
         Place::Table(_) => "table",
         Place::Port(_) => "port",
         Place::Frontend(_) => "frontend",
+        Place::Node(_) => "node",
     }
 }

@@ -3,23 +3,38 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use sluice_model::{
+    caller::Caller,
     desired::Backend,
     image::Image,
     key::{Frontend, Port},
 };
-use sluice_node_abi::{keys, values};
-use sluice_node_ebpf::choose::{self, Refusal, Tables};
+use sluice_node_abi::{
+    keys::{self, Address, FrontendKey},
+    values,
+};
+use sluice_node_ebpf::{
+    choose::{self, Refusal, Tables},
+    front::{self, Fronts},
+};
 
 /// An image with the counters that belong to the kernel.
 pub(crate) struct Kernel<'a> {
     image: &'a Image,
-    rows: Rows,
+    arrays: Arrays,
     counters: RefCell<BTreeMap<u32, u64>>,
     random: RefCell<u32>,
 }
 
+/// What becomes of one connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Passed,
+    Sent(Backend),
+    Refused,
+}
+
 #[derive(Default)]
-struct Rows {
+struct Arrays {
     tables: BTreeMap<u32, values::Table>,
     groups: BTreeMap<u32, values::Group>,
     backends: BTreeMap<u32, values::Backend>,
@@ -30,7 +45,7 @@ impl<'a> Kernel<'a> {
     pub(crate) fn new(image: &'a Image, counters: BTreeMap<u32, u64>) -> Self {
         Self {
             image,
-            rows: Rows {
+            arrays: Arrays {
                 tables: image.tables.iter().collect(),
                 groups: image.groups.iter().collect(),
                 backends: image.backends.iter().collect(),
@@ -45,36 +60,70 @@ impl<'a> Kernel<'a> {
         self.counters.into_inner()
     }
 
-    /// The backend that a connect to one of our frontends is sent to; `None` when it is refused.
-    pub(crate) fn connect(&self, frontend: Frontend) -> Result<Option<Backend>, Refusal> {
-        let front = self.image.frontends[&frontend.key()];
-        let root = self.image.ports.get(front.port).root();
-        match choose::choose(self, root) {
+    /// What becomes of a connect.
+    pub(crate) fn connect(&self, caller: Caller, frontend: Frontend) -> Result<Outcome, Refusal> {
+        let image = self.image;
+        let key = FrontendKey {
+            scope: keys::SCOPE_ANY,
+            ..frontend.key()
+        };
+        let Some(front) = front::find(&Rows { image, caller }, &key) else {
+            return Ok(Outcome::Passed);
+        };
+        match choose::choose(self, image.ports.get(front.port).root()) {
             Ok(choice) => {
-                let row = self.image.backends.get(choice.backend);
+                let row = image.backends.get(choice.backend);
                 let port = Port::new(u16::from_be_bytes(row.port)).ok_or(Refusal::Dangling)?;
-                Ok(Some(Backend {
-                    ip: keys::ip(row.address),
-                    port,
-                }))
+                let ip = keys::ip(row.address);
+                Ok(Outcome::Sent(Backend { ip, port }))
             }
-            Err(Refusal::Empty) => Ok(None),
+            Err(Refusal::Empty) => Ok(Outcome::Refused),
             Err(Refusal::Dangling) => Err(Refusal::Dangling),
         }
     }
 }
 
+impl Outcome {
+    /// `None` for a connect that was left alone, else the backend that it was sent to, if any.
+    pub(crate) fn decided(self) -> Option<Option<Backend>> {
+        match self {
+            Self::Passed => None,
+            Self::Sent(backend) => Some(Some(backend)),
+            Self::Refused => Some(None),
+        }
+    }
+}
+
+struct Rows<'a> {
+    image: &'a Image,
+    caller: Caller,
+}
+
+impl Fronts for Rows<'_> {
+    fn frontend(&self, key: &FrontendKey) -> Option<values::Frontend> {
+        self.image.frontends.get(key).copied()
+    }
+
+    fn node(&self, address: &Address) -> Option<values::NodeAddress> {
+        self.image.nodes.get(address).copied()
+    }
+
+    fn is_in_host_network(&self) -> bool {
+        self.caller.in_host_network
+    }
+}
+
 impl Tables for Kernel<'_> {
     fn table(&self, id: u32) -> Option<&values::Table> {
-        self.rows.tables.get(&id)
+        self.arrays.tables.get(&id)
     }
 
     fn group(&self, id: u32) -> Option<&values::Group> {
-        self.rows.groups.get(&id)
+        self.arrays.groups.get(&id)
     }
 
     fn backend(&self, id: u32) -> Option<&values::Backend> {
-        self.rows.backends.get(&id)
+        self.arrays.backends.get(&id)
     }
 
     fn slot(&self, index: u32) -> Option<u32> {

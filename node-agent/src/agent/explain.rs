@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use sluice_model::{
+    caller,
     explain::Explanation,
-    key::{Frontend, Name, PodKey, Port, Protocol},
+    key::{Family, Frontend, Name, PodKey, Port, Protocol},
     oracle::{self, Answer},
 };
 
@@ -74,22 +75,32 @@ impl<M: Maps> Agent<M> {
                 let keys = wanted
                     .chain(live.frontends.keys())
                     .filter_map(Frontend::of_key);
-                keys.filter(|frontend| frontend.ip == ip).collect()
+                let family = Family::of(ip);
+                let answers_at = |frontend: &Frontend| {
+                    frontend.ip == ip
+                        || frontend.is_on_every_node() && Family::of(frontend.ip) == family
+                };
+                let keys = keys.filter(answers_at);
+                keys.map(|frontend| Frontend { ip, ..frontend }).collect()
             }
         };
         frontends.sort_unstable();
         frontends.dedup();
+        let asking = match caller {
+            Caller::Host => caller::Caller::HOST,
+            Caller::Pod(name) => self.index.caller(&PodKey(name.clone())),
+        };
         let mut answers: Vec<_> = frontends
             .into_iter()
             .map(|frontend| {
-                let wanted = oracle::by_desired(self.state.desired(), frontend);
-                let held = oracle::by_image(&live, frontend);
+                let wanted = oracle::by_desired(self.state.desired(), asking, frontend);
+                let held = oracle::by_image(&live, asking, frontend);
                 let (kernel, difference) = match held {
                     Ok(held) => (in_words(&held), wanted.check(&held).err()),
                     Err(dangling) => ("refuses: its rows are broken".into(), Some(dangling.0)),
                 };
                 Checked {
-                    explanation: self.state.explain(frontend),
+                    explanation: self.state.explain(asking, frontend),
                     kernel,
                     difference,
                 }

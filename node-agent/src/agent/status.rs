@@ -120,6 +120,7 @@ impl<M: Maps> Agent<M> {
     pub(crate) fn map_use(&self) -> Vec<MapUse> {
         let Capacities {
             frontends,
+            nodes,
             ports,
             tables,
             slots,
@@ -130,6 +131,7 @@ impl<M: Maps> Agent<M> {
         let image = &self.observed;
         let used = [
             (maps::FRONTENDS, image.frontends.len(), frontends),
+            (maps::NODES, image.nodes.len(), nodes),
             (maps::PORTS, image.ports.iter().count(), ports),
             (maps::TABLES, image.tables.iter().count(), tables),
             (maps::SLOTS, image.slots.iter().count(), slots),

@@ -9,10 +9,10 @@ use sluice_model::{
     plan::Op,
 };
 use sluice_node_abi::{
-    keys::FrontendKey,
+    keys::{Address, FrontendKey},
     maps::{self, Setting},
     tally::Tally,
-    values::{Backend, Frontend, Group, Health, Port, Table},
+    values::{Backend, Frontend, Group, Health, NodeAddress, Port, Table},
     verdict::Verdict,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
@@ -25,11 +25,14 @@ use crate::{
 
 type KeyBytes = [u8; size_of::<FrontendKey>()];
 type FrontendBytes = [u8; size_of::<Frontend>()];
+type NodeBytes = [u8; size_of::<NodeAddress>()];
 
 /// Every map that user space writes or reads.
 pub struct Kernel {
     pub frontends: HashMap<MapData, KeyBytes, FrontendBytes>,
     frontends_capacity: u32,
+    pub nodes: HashMap<MapData, Address, NodeBytes>,
+    nodes_capacity: u32,
     pub ports: Mapped<Port>,
     pub tables: Mapped<Table>,
     pub slots: Mapped<u32>,
@@ -57,13 +60,18 @@ pub enum OpenError {
 impl Kernel {
     /// Opens what [`Programs::load`](crate::program::Programs::load) pinned.
     pub fn open(pins: &Pins) -> Result<Self, OpenError> {
-        let mut frontends_capacity = 0;
+        let (mut frontends_capacity, mut nodes_capacity) = (0, 0);
         Ok(Self {
             frontends: open(pins, maps::FRONTENDS, |map| {
                 frontends_capacity = map.info()?.max_entries();
                 Ok(HashMap::try_from(Map::HashMap(map))?)
             })?,
             frontends_capacity,
+            nodes: open(pins, maps::NODES, |map| {
+                nodes_capacity = map.info()?.max_entries();
+                Ok(HashMap::try_from(Map::HashMap(map))?)
+            })?,
+            nodes_capacity,
             ports: open(pins, maps::PORTS, |map| Mapped::open(&map))?,
             tables: open(pins, maps::TABLES, |map| Mapped::open(&map))?,
             slots: open(pins, maps::SLOTS, |map| Mapped::open(&map))?,
@@ -98,26 +106,23 @@ impl Kernel {
         self.settings.read(setting as u32).unwrap_or_default()
     }
 
+    pub fn set(&self, setting: Setting, value: u64) -> Result<(), MapsError> {
+        let written = self.settings.write(setting as u32, value);
+        written.map_err(in_map(maps::SETTINGS))
+    }
+
     /// Takes over from maps of any version: no generation of theirs is given out again, and what was
     /// switched off stays so.
     pub fn go_on_from(&self, found: &Found) -> Result<(), MapsError> {
-        let raise = |setting: Setting, least: u64| {
-            let value = self.setting(setting).max(least);
-            let written = self.settings.write(setting as u32, value);
-            written.map_err(in_map(maps::SETTINGS))
-        };
+        let raise =
+            |setting: Setting, least: u64| self.set(setting, self.setting(setting).max(least));
         raise(Setting::Generation, found.generation)?;
         raise(Setting::Off, found.off.into())
     }
 
     fn put(&mut self, entry: &Entry) -> Result<(), MapsError> {
         match entry {
-            Entry::Generation(generation) => {
-                let setting = Setting::Generation as u32;
-                self.settings
-                    .write(setting, (*generation).into())
-                    .map_err(in_map(maps::SETTINGS))
-            }
+            Entry::Generation(generation) => self.set(Setting::Generation, (*generation).into()),
             Entry::Counter(index) => self
                 .counters
                 .write(*index, 0)
@@ -133,10 +138,12 @@ impl Kernel {
                 let (key, value): (KeyBytes, FrontendBytes) =
                     (transmute!(*key), transmute!(*frontend));
                 let put = self.frontends.insert(key, value, 0);
-                put.map_err(|source| MapsError::Frontend {
-                    doing: "put",
-                    source,
-                })
+                put.map_err(in_row("put", "a frontend"))
+            }
+            Entry::Node(address, node) => {
+                let value: NodeBytes = transmute!(*node);
+                let put = self.nodes.insert(address, value, 0);
+                put.map_err(in_row("put", "a node's address"))
             }
         }
     }
@@ -145,13 +152,10 @@ impl Kernel {
         match place {
             Place::Frontend(key) => {
                 let key: KeyBytes = transmute!(key);
-                match self.frontends.remove(&key) {
-                    Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-                    Err(source) => Err(MapsError::Frontend {
-                        doing: "delete",
-                        source,
-                    }),
-                }
+                gone(self.frontends.remove(&key)).map_err(in_row("delete", "a frontend"))
+            }
+            Place::Node(address) => {
+                gone(self.nodes.remove(&address)).map_err(in_row("delete", "a node's address"))
             }
             Place::Generation => self.put(&Entry::Generation(0)),
             Place::Counter(index) => self.put(&Entry::Counter(index)),
@@ -191,6 +195,7 @@ impl Maps for Kernel {
     fn capacities(&self) -> Capacities {
         Capacities {
             frontends: self.frontends_capacity,
+            nodes: self.nodes_capacity,
             ports: self.ports.capacity(),
             tables: self.tables.capacity(),
             slots: self.slots.capacity(),
@@ -203,11 +208,12 @@ impl Maps for Kernel {
     fn read(&self) -> Result<Image, MapsError> {
         let mut image = Image::default();
         for row in &self.frontends {
-            let (key, value) = row.map_err(|source| MapsError::Frontend {
-                doing: "read",
-                source,
-            })?;
+            let (key, value) = row.map_err(in_row("read", "a frontend"))?;
             image.frontends.insert(transmute!(key), transmute!(value));
+        }
+        for row in &self.nodes {
+            let (address, value) = row.map_err(in_row("read", "a node's address"))?;
+            image.nodes.insert(address, transmute!(value));
         }
         image.generation = self.setting(Setting::Generation) as u32;
         each(&self.ports, |id, port| image.ports.set(id, port));
@@ -249,6 +255,21 @@ where
         if value != T::default() {
             found(index, value);
         }
+    }
+}
+
+fn in_row(doing: &'static str, what: &'static str) -> impl Fn(MapError) -> MapsError + Copy {
+    move |source| MapsError::Row {
+        doing,
+        what,
+        source,
+    }
+}
+
+fn gone(deleted: Result<(), MapError>) -> Result<(), MapError> {
+    match deleted {
+        Err(MapError::KeyNotFound) => Ok(()),
+        deleted => deleted,
     }
 }
 

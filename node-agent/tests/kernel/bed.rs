@@ -129,10 +129,10 @@ impl Bed {
             protocol,
             scope: keys::SCOPE_ANY,
         };
-        let value = Frontend { port: id };
+        let value = Frontend { port: id, flags: 0 };
         self.maps.frontends.insert(
             <[u8; 20]>::try_from(key.as_bytes())?,
-            <[u8; 4]>::try_from(value.as_bytes())?,
+            <[u8; 8]>::try_from(value.as_bytes())?,
             0,
         )?;
         Ok(id)

@@ -11,16 +11,19 @@ use sluice_testbed::{
 mod bed;
 mod choices;
 mod datagrams;
+mod frontends;
 mod instructions;
 mod privileges;
 mod refusal;
 mod schedules;
 mod sockets;
+mod told;
 mod worlds;
 
 fn main() -> ExitCode {
     use choices::*;
     use datagrams::*;
+    use frontends::*;
     use instructions::*;
     use privileges::*;
     use refusal::*;
@@ -60,6 +63,11 @@ fn main() -> ExitCode {
             test!(a_schedule_is_kept_by_parallel_connects),
             test!(a_swap_of_a_port_is_seen_whole_by_every_connect),
             test!(every_prefix_of_real_connects_is_within_one_of_the_ideal),
+            test!(every_kind_of_frontend_answers_pods_and_the_host),
+            test!(the_peer_of_a_node_port_is_the_nodes_address),
+            test!(node_ports_follow_the_addresses_of_nodes),
+            test!(external_traffic_policy_local_leaves_other_nodes_ports_alone),
+            test!(internal_traffic_policy_local_reaches_this_nodes_endpoints_or_refuses),
             test!(objects_maps_and_connects_say_the_same),
             test!(writes_that_fail_at_random_still_end_in_the_same_image),
         ],

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use fastrand::Rng;
 use serde_json::{Value, json};
 use sluice_model::{
+    caller::Caller,
     change::Change,
     desired::Backend,
     facts,
@@ -152,8 +153,9 @@ fn check_world(agent: &mut Agent<Kernel>, server: &Pod, client: &Pod, seed: u64)
         .flat_map(|port| port.frontends.clone())
         .collect();
     for frontend in &frontends {
-        let wanted = oracle::by_desired(agent.state().desired(), *frontend);
-        let found = oracle::by_image(&held, *frontend).map_err(|d| anyhow!("{d:?}\n{held:#}"))?;
+        let wanted = oracle::by_desired(agent.state().desired(), Caller::default(), *frontend);
+        let found = oracle::by_image(&held, Caller::default(), *frontend)
+            .map_err(|d| anyhow!("{d:?}\n{held:#}"))?;
         wanted
             .check(&found)
             .map_err(|text| anyhow!("{frontend}: {text}\n{held:#}"))?;

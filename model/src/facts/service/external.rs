@@ -1,0 +1,69 @@
+//! The addresses of a Service that come from outside of the cluster: what load balancers gave it,
+//! and what somebody wrote into `externalIPs`.
+//!
+//! Only callers on this node are served here, so source ranges, which are about arrivals from
+//! outside, do not matter.
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+
+use super::{Claim, address};
+use crate::{finding::Reason, key::Family};
+
+/// Addresses of a family in which the Service has no cluster address lead nowhere.
+pub(super) fn parse(
+    object: &Service,
+    spec: &ServiceSpec,
+    cluster: &[IpAddr],
+    note: &mut impl FnMut(String, Reason, String),
+) -> Vec<(Claim, IpAddr)> {
+    let mut found = Vec::new();
+    let mut take = |claim: Claim, field: String, text: &str| {
+        let ip = match reachable(text) {
+            Ok(ip) => ip,
+            Err((reason, detail)) => return note(field, reason, detail),
+        };
+        if cluster.iter().all(|own| Family::of(*own) != Family::of(ip)) {
+            let family = Family::of(ip);
+            let detail = format!("the Service has no {family} cluster IP, so {ip} leads nowhere");
+            return note(field, Reason::Invalid, detail);
+        }
+        if cluster.contains(&ip) || found.iter().any(|(_, known)| *known == ip) {
+            return;
+        }
+        found.push((claim, ip));
+    };
+    if spec.type_.as_deref() == Some("LoadBalancer") {
+        let status = object.status.as_ref();
+        let ingress = status.and_then(|status| status.load_balancer.as_ref()?.ingress.as_deref());
+        for (i, ingress) in ingress.unwrap_or_default().iter().enumerate() {
+            // A proxy wants to see the traffic itself: its address is only a name for it.
+            if ingress.ip_mode.as_deref() == Some("Proxy") {
+                continue;
+            }
+            if let Some(text) = ingress.ip.as_deref().filter(|text| !text.is_empty()) {
+                let field = format!("status.loadBalancer.ingress[{i}].ip");
+                take(Claim::LoadBalancer, field, text);
+            }
+        }
+    }
+    for (i, text) in spec.external_ips.iter().flatten().enumerate() {
+        take(Claim::ExternalIp, format!("spec.externalIPs[{i}]"), text);
+    }
+    found
+}
+
+/// Kubernetes refuses loopback and link-local addresses here too.
+fn reachable(text: &str) -> Result<IpAddr, (Reason, String)> {
+    let ip = address(text)?;
+    let link_local = match ip {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    if ip.is_loopback() || link_local {
+        let detail = format!("{ip} is of one host or link only");
+        return Err((Reason::AddressReserved, detail));
+    }
+    Ok(ip)
+}
