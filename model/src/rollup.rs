@@ -213,9 +213,13 @@ impl Standing {
     }
 }
 
-/// Whether a node that gives this reason has tried and could not, rather than not got to it.
+/// Whether a node that gives this reason has tried and could not. Any other reason is the objects':
+/// a node that gives one which the objects no longer do has only not got to it.
 fn is_failure(reason: Reason) -> bool {
-    !matches!(reason, Reason::Pending | Reason::NodesPending)
+    matches!(
+        reason,
+        Reason::NodeFailed | Reason::CapacityExceeded | Reason::FeatureMissing
+    )
 }
 
 /// A few names and how many more there are.

@@ -1,6 +1,6 @@
 //! Events about splits: few, of things that a person may want to act on, with the conditions' reasons.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use k8s_openapi::{
     api::core::v1::ObjectReference,
@@ -14,10 +14,14 @@ use sluice_crds::{
     TrafficSplit,
     conditions::{ConditionType, Reason},
 };
+use tokio::time::timeout;
 use tracing::debug;
 
 /// The largest text that an event takes.
 const LONGEST: usize = 1024;
+
+/// What comes after the event is held up for no longer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Publishes events in the name of this operator.
 #[derive(Clone)]
@@ -41,7 +45,7 @@ impl Events {
         Self(Recorder::new(client, reporter))
     }
 
-    /// An event that cannot be published is not worth a second try.
+    /// An event that cannot be published is not worth a second try, nor a long wait.
     pub async fn publish(&self, of: &ObjectMeta, happenings: Vec<Happening>) {
         for happening in happenings {
             let event = Event {
@@ -55,8 +59,10 @@ impl Events {
                 action: happening.about.name().to_owned(),
                 secondary: None,
             };
-            if let Err(error) = self.0.publish(&event, &reference(of)).await {
-                debug!(error = &error as &dyn Error, "an event is lost");
+            match timeout(PATIENCE, self.0.publish(&event, &reference(of))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => debug!(error = &error as &dyn Error, "an event is lost"),
+                Err(_) => debug!("an event is lost: the API server does not answer"),
             }
         }
     }

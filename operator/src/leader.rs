@@ -187,8 +187,10 @@ impl Candidate {
     /// The others count from when they see the Lease change, which is after `began`.
     fn win(&self, began: Moment) {
         let won = self.tenure.send_if_modified(|tenure| {
+            // Who asked in between was told not to write, and has to know that it may again.
+            let lapsed = Moment::now() >= tenure.until;
             tenure.until = began.after(TENURE);
-            !std::mem::replace(&mut tenure.leads, true)
+            !std::mem::replace(&mut tenure.leads, true) || lapsed
         });
         if won {
             info!(identity = self.observer.identity(), "leading");

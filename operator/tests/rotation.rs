@@ -1,6 +1,8 @@
 //! Rotation of the webhook's certificates by a hand-cranked clock, judged by another library than the
 //! one that makes them.
 
+#![allow(clippy::expect_used, reason = "a test may")]
+
 use std::{
     collections::{BTreeSet, VecDeque},
     time::Duration,

@@ -47,6 +47,7 @@ fn policy(name: &str) -> Subject {
 fn entry() -> impl Strategy<Value = Entry> {
     let reasons = select(vec![
         Reason::Pending,
+        Reason::ServiceNotFound,
         Reason::NodeFailed,
         Reason::CapacityExceeded,
     ]);
@@ -104,8 +105,8 @@ impl Plain {
                 .map(|entry| entry.outcome.as_ref().map_err(|(reason, _)| *reason));
             counts[match current {
                 Some(Ok(())) => 0,
-                Some(Err(Reason::Pending)) | None => 2,
-                Some(Err(_)) => 1,
+                Some(Err(Reason::NodeFailed | Reason::CapacityExceeded)) => 1,
+                Some(Err(_)) | None => 2,
             }] += 1;
         }
         counts
