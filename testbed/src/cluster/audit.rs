@@ -63,31 +63,31 @@ impl Cluster {
     }
 }
 
-/// `None` for what is no resource, such as a look at the API's groups.
-fn request(event: &Value) -> Option<Request> {
+/// Nothing for what is no resource, such as a look at the API's groups; two for an apply that makes its object, which
+/// needs both rights.
+fn request(event: &Value) -> Vec<Request> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let object = event.get("objectRef")?;
+    let Some(object) = event.get("objectRef") else {
+        return Vec::new();
+    };
     let user = text(&event["user"]["username"]);
-    let resource = text(&object["resource"]);
-    let subresource = text(&object["subresource"]);
-    let verb = text(&event["verb"]);
-    let made = event["responseStatus"]["code"] == 201;
-    Some(Request {
-        account: user.rsplit(':').next()?.to_owned(),
-        // An apply that makes its object needs the right to create, too.
-        verb: if made && verb == "patch" {
-            "create".into()
-        } else {
-            verb
-        },
+    let code = &event["responseStatus"]["code"];
+    let mut verbs = vec![text(&event["verb"])];
+    if verbs == ["patch"] && code == 201 {
+        verbs.push("create".to_owned());
+    }
+    let resource = match (text(&object["resource"]), text(&object["subresource"])) {
+        (resource, sub) if sub.is_empty() => resource,
+        (resource, sub) => format!("{resource}/{sub}"),
+    };
+    let one = |verb| Request {
+        account: user.rsplit(':').next().unwrap_or_default().to_owned(),
+        verb,
         group: text(&object["apiGroup"]),
-        resource: if subresource.is_empty() {
-            resource
-        } else {
-            format!("{resource}/{subresource}")
-        },
+        resource: resource.clone(),
         namespace: text(&object["namespace"]),
         name: text(&object["name"]),
-        allowed: event["responseStatus"]["code"] != 403,
-    })
+        allowed: code != 403,
+    };
+    verbs.into_iter().map(one).collect()
 }
