@@ -44,6 +44,7 @@ pub const LABEL_KEYS: &str =
     shortname = "split",
     category = "sluice",
     status = "TrafficSplitStatus",
+    selectable = ".spec.service",
     printcolumn = r#"{"name": "Service", "type": "string", "jsonPath": ".spec.service"}"#,
     printcolumn = r#"{"name": "Versions", "type": "string", "jsonPath": ".spec.versions[*].name"}"#,
     printcolumn = r#"{"name": "Shares", "type": "string", "jsonPath": ".status.versions[*].share"}"#,
@@ -57,7 +58,7 @@ pub const LABEL_KEYS: &str =
 )]
 pub struct TrafficSplitSpec {
     /// Name of the Service whose connections are split. It is in the split's own namespace and has
-    /// a cluster IP.
+    /// a cluster IP. The admission webhook fills in the split's own name where it is left out.
     #[schemars(
         length(min = 1, max = 63),
         regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$")

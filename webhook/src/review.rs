@@ -104,7 +104,8 @@ pub fn patched(question: &Question, patch: Patch) -> Result<Answer, SerializePat
     Ok(response.with_patch(patch)?.into_review())
 }
 
-/// As the API server refuses what does not fit a schema.
+/// Forbidden, not invalid: of what is invalid `kubectl` prints the causes alone, without the remedy
+/// and without who said it.
 fn refusal(question: &Question, denials: &[Finding]) -> Status {
     let texts: Vec<_> = denials.iter().map(text).collect();
     let causes = denials.iter().map(|finding| StatusCause {
@@ -114,8 +115,8 @@ fn refusal(question: &Question, denials: &[Finding]) -> Status {
     });
     Status {
         status: Some(StatusSummary::Failure),
-        code: 422,
-        reason: "Invalid".to_owned(),
+        code: 403,
+        reason: "Forbidden".to_owned(),
         message: texts.join("; "),
         details: Some(StatusDetails {
             name: question.name.clone(),
