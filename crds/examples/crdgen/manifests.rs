@@ -2,6 +2,7 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+use serde_yaml::Value;
 use sluice_crds::{NodeReport, TrafficSplit};
 
 /// Where they are, from the crate's folder.
@@ -18,8 +19,30 @@ pub(crate) fn manifests() -> Result<Vec<(String, String)>, serde_yaml::Error> {
 }
 
 fn manifest(crd: &CustomResourceDefinition) -> Result<String, serde_yaml::Error> {
-    let yaml = serde_yaml::to_string(crd)?;
+    let mut crd = serde_yaml::to_value(crd)?;
+    without_foreign_formats(&mut crd);
+    let yaml = serde_yaml::to_string(&crd)?;
     Ok(format!(
         "# Made from the types in crds/src by `{COMMAND}`.\n{yaml}"
     ))
+}
+
+/// Kubernetes knows no unsigned numbers, and warns of them at each apply; their bounds say the same.
+fn without_foreign_formats(schema: &mut Value) {
+    match schema {
+        Value::Mapping(members) => {
+            let is_foreign = |format: &Value| {
+                let format = format.as_str().unwrap_or_default();
+                format.starts_with("uint")
+            };
+            if members.get("format").is_some_and(is_foreign) {
+                members.remove("format");
+            }
+            members
+                .iter_mut()
+                .for_each(|(_, member)| without_foreign_formats(member));
+        }
+        Value::Sequence(members) => members.iter_mut().for_each(without_foreign_formats),
+        _ => {}
+    }
 }
