@@ -14,6 +14,7 @@
 pub mod datagrams;
 pub mod keys;
 pub mod maps;
+pub mod survey;
 pub mod tally;
 pub mod values;
 pub mod verdict;

@@ -13,6 +13,7 @@ pub const HEALTH: &str = "HEALTH";
 pub const SETTINGS: &str = "SETTINGS";
 pub const SOCKETS: &str = "SOCKETS";
 pub const DATAGRAMS: &str = "DATAGRAMS";
+pub const SURVEY: &str = "SURVEY";
 pub const TALLIES: &str = "TALLIES";
 pub const VERDICTS: &str = "VERDICTS";
 

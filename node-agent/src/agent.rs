@@ -30,6 +30,7 @@ use crate::{
     inputs::{News, Problem, View},
     maps::{Maps, MapsError},
     metrics::Counts,
+    sockets::Look,
 };
 
 pub struct Agent<M> {
@@ -170,6 +171,16 @@ impl<M: Maps> Agent<M> {
     /// tried.
     pub fn has_outcome(&self) -> bool {
         self.self_test.is_some()
+    }
+
+    /// Whether every object could be read: then what nobody wants is gone.
+    pub fn view_is_whole(&self) -> bool {
+        self.view == View::Whole
+    }
+
+    /// Counts what was done about stale sockets.
+    pub fn looked(&mut self, look: Look) {
+        self.counts.looked(look);
     }
 
     pub fn maps(&self) -> &M {

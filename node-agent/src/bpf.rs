@@ -28,6 +28,10 @@ const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const PROG_QUERY: libc::c_int = 16;
 const LINK_CREATE: libc::c_int = 28;
 const LINK_UPDATE: libc::c_int = 29;
+const ITER_CREATE: libc::c_int = 33;
+
+/// `BPF_TRACE_ITER`, the one attach type here that is not a cgroup's.
+const TRACE_ITERATOR: u32 = 28;
 const LINK_DETACH: libc::c_int = 34;
 
 /// Where a cgroup program hooks in (`enum bpf_attach_type`).
@@ -74,6 +78,49 @@ pub fn create_link(
     };
     // SAFETY: only descriptors and numbers are passed; the command makes a descriptor.
     unsafe { make(LINK_CREATE, &attr) }
+}
+
+/// Lets an iterator program run over the entries of a map; the link says which two.
+pub fn create_iterator_link(program: impl AsFd, map: impl AsFd) -> io::Result<OwnedFd> {
+    #[derive(IntoBytes, Immutable)]
+    #[repr(C)]
+    struct Attr {
+        program: i32,
+        target: i32,
+        attach_type: u32,
+        flags: u32,
+        info: u64,
+        info_length: u32,
+        reserved: u32,
+    }
+    let info = map.as_fd().as_raw_fd();
+    let attr = Attr {
+        program: program.as_fd().as_raw_fd(),
+        target: 0,
+        attach_type: TRACE_ITERATOR,
+        flags: 0,
+        info: (&raw const info).expose_provenance() as u64,
+        info_length: size_of_val(&info) as u32,
+        reserved: 0,
+    };
+    // SAFETY: the one pointer is to `info`, which outlives the call; the command makes a descriptor.
+    unsafe { make(LINK_CREATE, &attr) }
+}
+
+/// One run of an iterator, which goes on as it is read.
+pub fn create_iterator(link: impl AsFd) -> io::Result<OwnedFd> {
+    #[derive(IntoBytes, Immutable)]
+    #[repr(C)]
+    struct Attr {
+        link: i32,
+        flags: u32,
+    }
+    let attr = Attr {
+        link: link.as_fd().as_raw_fd(),
+        flags: 0,
+    };
+    // SAFETY: only numbers are passed; the command makes a descriptor.
+    unsafe { make(ITER_CREATE, &attr) }
 }
 
 /// Puts another program into a link, without a moment of none or both.

@@ -11,9 +11,7 @@ use aya::{
 };
 use serde::Serialize;
 
-use crate::{args::Output, bpf};
-
-mod destroy;
+use crate::{args::Output, bpf, diag::Diag};
 
 /// Something that a kernel has or lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -231,15 +229,7 @@ fn tcx() -> io::Result<bool> {
 }
 
 fn socket_destroy() -> io::Result<bool> {
-    match destroy::nobodys_socket() {
-        // Understood, and there is no such socket.
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
-        Err(error) => Err(error),
-        Ok(()) => Err(io::Error::other(
-            "a socket between port 0 and port 0 was destroyed",
-        )),
-    }
+    Diag::open()?.can_end()
 }
 
 /// The kernel's "no": anything but a lack of privileges.

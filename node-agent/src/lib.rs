@@ -3,7 +3,7 @@
 //! ```text
 //! inputs ─> News ─> agent (index, pass, observed image) ─> maps ─> kernel
 //!                     ^ questions
-//!                   admin (health, metrics, explain), report (a NodeReport)
+//!                   admin (health, metrics, explain), report (a NodeReport), sockets (ends stale ones)
 //! ```
 
 pub mod admin;
@@ -12,6 +12,7 @@ pub mod args;
 pub mod bpf;
 pub mod bpffs;
 pub mod cleanup;
+pub mod diag;
 pub mod features;
 pub mod inputs;
 pub mod maps;
@@ -20,6 +21,7 @@ pub mod node;
 pub mod object;
 pub mod program;
 pub mod report;
+pub mod sockets;
 mod start;
 pub mod switch;
 

@@ -5,7 +5,7 @@ use std::fmt;
 use sluice_node_abi::verdict::Verdict;
 use sluice_runtime::metrics::{self, Numbers};
 
-use crate::agent::Done;
+use crate::{agent::Done, sockets::Look};
 
 /// What the agent counts about itself.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,7 @@ pub struct Counts {
     pub drift: u64,
     pub reports: u64,
     pub reports_failed: u64,
+    pub sockets: Look,
     /// Seconds spent in passes.
     pub busy: f64,
 }
@@ -36,6 +37,13 @@ impl Counts {
         } else {
             self.reports_failed += 1;
         }
+    }
+
+    pub(crate) fn looked(&mut self, look: Look) {
+        self.sockets.looks += look.looks;
+        self.sockets.ended_udp += look.ended_udp;
+        self.sockets.ended_tcp += look.ended_tcp;
+        self.sockets.failed += look.failed;
     }
 
     pub(crate) fn drifted(&mut self, places: usize) {
@@ -94,6 +102,16 @@ impl metrics::Sample for Sample {
                 "Writes of the NodeReport that failed and were tried again",
                 counts.reports_failed,
             ),
+            (
+                "socket_looks",
+                "Looks at all sockets for those whose backend has gone",
+                counts.sockets.looks,
+            ),
+            (
+                "socket_looks_failed",
+                "Sockets and network namespaces that could not be looked after, and were tried again",
+                counts.sockets.failed,
+            ),
         ];
         for (name, help, value) in counters {
             numbers.counter(name, help, value)?;
@@ -121,6 +139,12 @@ impl metrics::Sample for Sample {
         for (name, help, value) in gauges {
             numbers.gauge(name, help, value)?;
         }
+        let ended = [
+            ("udp", counts.sockets.ended_udp),
+            ("tcp", counts.sockets.ended_tcp),
+        ];
+        let help = "Sockets that were ended because their backend had gone";
+        numbers.counters("sockets_ended", help, "protocol", ended)?;
         let help = "Connects by what was decided about them";
         let verdicts = verdicts.iter();
         let verdicts = verdicts.map(|(verdict, count)| (verdict.name(), *count));

@@ -6,6 +6,7 @@
 //! the layout of the maps is another, new maps stand beside the old ones until all is switched.
 
 mod leftovers;
+mod survey;
 
 use std::{
     fs::{self, File},
@@ -30,6 +31,7 @@ use crate::{
 };
 
 pub use leftovers::{Found, LeftoverError};
+pub use survey::{Survey, SurveyError};
 
 /// Where the pins are.
 #[derive(Clone, Debug)]
@@ -230,6 +232,11 @@ impl Programs {
             ebpf,
             pins: pins.clone(),
         })
+    }
+
+    /// Loads the iterator that tells which UDP sockets keep what.
+    pub fn survey(&mut self) -> Result<Survey, SurveyError> {
+        Survey::load(&mut self.ebpf, &self.pins)
     }
 
     /// Puts every program into its link on `cgroup`, making the link where there is none. Says how

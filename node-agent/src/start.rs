@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, error::ErrorKind};
-use sluice_node_abi::maps::Setting;
+use sluice_node_abi::maps::{self, Setting};
 use sluice_runtime::{
     admin::Admin,
     client::{ClientError, Server},
@@ -17,13 +17,14 @@ use crate::{
     admin,
     agent::{self, Agent, Attach, drive, status::Node},
     args::{Args, Run, Verb},
-    bpffs, cleanup,
-    features::{self, Features},
+    bpf, bpffs, cleanup,
+    features::{self, Feature, Features},
     inputs::{Input, News, cluster::Cluster, files::Files},
     maps::kernel::Kernel,
     node,
     program::{AttachError, Pins, Programs, Refusal},
     report::Writer,
+    sockets::{Sockets, Storage},
     switch,
 };
 
@@ -69,7 +70,7 @@ async fn serve(run: &Run) -> Result<()> {
             "some of the pinned maps are gone, so all are made anew; until they are filled connects go on by the old ones",
         );
     }
-    let programs = Programs::load(&pins, refusal)?;
+    let mut programs = Programs::load(&pins, refusal)?;
     let maps = Kernel::open(&pins)?;
     maps.go_on_from(&found)?;
     let network = node::network_cookie().context("cannot tell the host's network namespace")?;
@@ -95,6 +96,18 @@ async fn serve(run: &Run) -> Result<()> {
     };
     let (handle, questions) = agent::handle();
     let (turns, turned) = watch::channel(());
+    let storage = storage_in_sockets(&mut programs, &pins, &node);
+    let sockets = storage.map(|storage| {
+        let (handle, root) = (handle.clone(), cgroup_root.clone());
+        Sockets::new(handle, turned.clone(), root, storage, run.check_every)
+    });
+    let sockets = async {
+        let Some(sockets) = sockets else { return };
+        tokio::select! {
+            () = shutdown.clone().asked() => {}
+            () = sockets.run() => {}
+        }
+    };
     let report = async {
         let Some(server) = server else { return };
         let (handle, node) = (handle.clone(), node.clone());
@@ -119,9 +132,32 @@ async fn serve(run: &Run) -> Result<()> {
         run.check_every,
         shutdown.clone().asked(),
     );
-    let (served, (), ()) = tokio::join!(admin, work, report);
+    let (served, (), (), ()) = tokio::join!(admin, work, report, sockets);
     info!("ended; the kernel goes on as it is");
     Ok(served?)
+}
+
+/// What it takes to end sockets whose backend has gone, where the kernel can.
+fn storage_in_sockets(programs: &mut Programs, pins: &Pins, node: &Node) -> Option<Storage> {
+    let consequence = "UDP sockets may stay with a backend that has gone";
+    for needed in [Feature::SocketDestroy, Feature::TypeInformation] {
+        if !node.features.has(needed) {
+            warn!("{consequence}: this kernel lacks {needed}");
+            return None;
+        }
+    }
+    let map = bpf::open_pinned(&pins.map(maps::SOCKETS)).map_err(anyhow::Error::from);
+    let storage = map.and_then(|map| {
+        let survey = programs.survey()?.into();
+        Ok(Storage { map, survey })
+    });
+    match storage {
+        Ok(storage) => Some(storage),
+        Err(error) => {
+            warn!("{consequence}: {error:#}");
+            None
+        }
+    }
 }
 
 /// Where the objects are.

@@ -28,3 +28,5 @@ pub mod pairs;
 pub mod resolve;
 #[cfg(target_arch = "bpf")]
 pub mod socket;
+#[cfg(target_arch = "bpf")]
+pub mod survey;

@@ -11,7 +11,7 @@ mod programs {
     use sluice_node_ebpf::{
         datagram,
         resolve::{self, Family},
-        socket,
+        socket, survey,
     };
 
     #[cgroup_sock_addr(connect4)]
@@ -58,6 +58,13 @@ mod programs {
     fn sock_release(ctx: SockContext) -> i32 {
         socket::released(&ctx);
         1
+    }
+
+    #[unsafe(no_mangle)]
+    #[unsafe(link_section = "iter/bpf_sk_storage_map")]
+    extern "C" fn survey(entry: *const survey::Entry) -> i32 {
+        // SAFETY: the kernel runs this for the entries of a storage in sockets.
+        unsafe { survey::tell(entry) }
     }
 
     #[panic_handler]

@@ -8,7 +8,7 @@ use core::{
 use aya_ebpf::{
     EbpfContext as _,
     bindings::BPF_F_MMAPABLE,
-    btf_maps::{Array, HashMap, PerCpuArray, SkStorage},
+    btf_maps::{Array, HashMap, PerCpuArray, RingBuf, SkStorage},
     helpers::{bpf_get_prandom_u32, generated::bpf_get_netns_cookie},
     macros::btf_map,
     programs::SockAddrContext,
@@ -17,6 +17,7 @@ use sluice_node_abi::{
     datagrams::Datagrams,
     keys::{Address, FrontendKey},
     maps::{Setting, capacity},
+    survey::Surveyed,
     tally::Tally,
     values::{Backend, Frontend, Group, Health, NodeAddress, Port, Socket, Table},
     verdict::Verdict,
@@ -24,6 +25,8 @@ use sluice_node_abi::{
 
 use crate::{choose::Tables, front::Fronts};
 
+/// A power of two, and of pages. When it is full, its reader goes on after making room.
+const SURVEY_BYTES: usize = 256 * 1024;
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 
 #[btf_map]
@@ -50,6 +53,8 @@ static SETTINGS: Array<u64, { Setting::COUNT as usize }, MMAPABLE> = Array::new(
 static VERDICTS: PerCpuArray<u64, { Verdict::ALL.len() }> = PerCpuArray::new();
 #[btf_map]
 static TALLIES: PerCpuArray<u64, { Tally::ALL.len() }> = PerCpuArray::new();
+#[btf_map]
+pub static SURVEY: RingBuf<Surveyed, SURVEY_BYTES> = RingBuf::new();
 #[btf_map]
 pub static SOCKETS: SkStorage<Socket> = SkStorage::new();
 #[btf_map]

@@ -17,10 +17,14 @@ pub use traffic::{Balancing, Reach, Traffic};
 
 const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
 const HEADLESS: &str = "service.kubernetes.io/headless";
+/// What becomes of TCP connections whose backend has gone.
+pub const ON_BACKEND_GONE: &str = "sluice.dev/on-backend-gone";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
     pub created: Created,
+    /// TCP connections end when their backend goes. Those of UDP sockets do in any case.
+    pub cuts: bool,
     pub exposure: Exposure,
     /// Addresses from outside of the cluster that lead here too, of the families of its cluster
     /// addresses. Empty unless it has any of those.
@@ -104,6 +108,7 @@ pub fn parse(key: &ServiceKey, object: &Service) -> Parsed<Fact> {
     let mut note = |field: String, reason: Reason, detail: String| {
         findings.push(Finding::new(key.clone(), reason, detail).at(field));
     };
+    let cuts = cuts(object, &mut note);
     let exposure = exposure(object, spec, &mut note);
     let external = match &exposure {
         Exposure::Cluster(addresses) => external::parse(object, spec, addresses, &mut note),
@@ -141,12 +146,30 @@ pub fn parse(key: &ServiceKey, object: &Service) -> Parsed<Fact> {
     Parsed {
         fact: Some(Fact {
             created: Created::of(&object.metadata),
+            cuts,
             exposure,
             external,
             ports,
             traffic,
         }),
         findings,
+    }
+}
+
+fn cuts(object: &Service, note: &mut impl FnMut(String, Reason, String)) -> bool {
+    let annotations = object.metadata.annotations.as_ref();
+    match annotations
+        .and_then(|all| all.get(ON_BACKEND_GONE))
+        .map(String::as_str)
+    {
+        None | Some("Keep") => false,
+        Some("Cut") => true,
+        Some(other) => {
+            let field = format!("metadata.annotations[{ON_BACKEND_GONE}]");
+            let detail = format!("{other:?} is not one of Keep, Cut; connections are kept");
+            note(field, Reason::Invalid, detail);
+            false
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod cleaned;
 mod killed;
 mod lived;
 mod mounted;
+mod stale;
 mod upgraded;
 
 fn main() -> ExitCode {
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     use killed::*;
     use lived::*;
     use mounted::*;
+    use stale::*;
     use upgraded::*;
     sluice_testbed::entry();
     let compiled = || {
@@ -45,6 +47,10 @@ fn main() -> ExitCode {
             test!(maps_of_another_version_serve_until_the_new_ones_do),
             test!(a_part_of_the_maps_is_as_good_as_none),
             test!(what_is_switched_off_stays_off_until_it_is_switched_on),
+            test!(datagram_sockets_end_when_their_backend_goes_and_no_others),
+            test!(sockets_from_before_the_agent_end_too),
+            test!(a_backend_goes_in_many_ways_and_a_draining_one_is_not_gone),
+            test!(connections_end_with_their_backend_where_their_service_says_so),
             test!(a_file_broken_while_no_agent_runs_keeps_its_last_good_state),
             test!(a_file_that_was_never_good_holds_back_deleting_what_it_may_mean),
         ],

@@ -17,6 +17,7 @@ mod privileges;
 mod refusal;
 mod schedules;
 mod sockets;
+mod stale;
 mod told;
 mod worlds;
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     use refusal::*;
     use schedules::*;
     use sockets::*;
+    use stale::*;
     use worlds::*;
     sluice_testbed::entry();
     let compiled = || {
@@ -60,6 +62,8 @@ fn main() -> ExitCode {
             test!(no_backend_is_connection_refused_for_a_datagram),
             test!(no_backend_is_a_closed_port_for_a_datagram_by_way_of_loopback),
             test!(a_socket_with_too_many_services_forgets_the_oldest_and_that_is_counted),
+            test!(a_survey_tells_every_datagram_socket_that_was_translated),
+            test!(a_socket_is_ended_alone),
             test!(a_schedule_is_kept_by_parallel_connects),
             test!(a_swap_of_a_port_is_seen_whole_by_every_connect),
             test!(every_prefix_of_real_connects_is_within_one_of_the_ideal),

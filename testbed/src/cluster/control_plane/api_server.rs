@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::Result;
 
 use super::{flag, identity_flags};
-use crate::cluster::{addresses, audit};
 use crate::cluster::certificates::{Authority, Subject};
+use crate::cluster::{addresses, audit};
 use crate::fabric::Fabric;
 
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";

@@ -1,0 +1,171 @@
+//! Which sockets have lost their backend, by what is wanted of the dataplane.
+//!
+//! A backend counts as there while the Service's slices name it as ready or as serving to its end,
+//! also when new connections go elsewhere by now: shifting weights, draining pods and nearer
+//! endpoints end nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
+
+use sluice_model::{
+    desired::{Desired, Port},
+    index::{Index, Snapshot},
+    key::{self, Frontend},
+};
+use sluice_node_abi::{keys, values::Socket};
+
+use crate::{
+    agent::Agent,
+    diag::{Connected, Protocol},
+    maps::Maps,
+};
+
+/// What answers at the frontends that were asked for.
+#[derive(Debug, Default)]
+pub struct Judgement {
+    services: BTreeMap<Frontend, Service>,
+    /// Inputs have told everything: a frontend that nobody wants is gone.
+    whole: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    pub backends: BTreeSet<SocketAddr>,
+    /// Connections end with their backend, by the Service's own wish.
+    pub cuts: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    Service(&'a Service),
+    Gone,
+    /// It may belong to an object that could not be read.
+    Unknown,
+}
+
+impl Judgement {
+    pub fn of(&self, front: &Frontend) -> Found<'_> {
+        match self.services.get(front) {
+            Some(service) => Found::Service(service),
+            None if self.whole => Found::Gone,
+            None => Found::Unknown,
+        }
+    }
+}
+
+/// The frontend that the socket is about: the one it was translated from, else where it leads.
+pub fn frontend_of(socket: &Connected) -> Option<Frontend> {
+    let peer = socket.peer();
+    let address = match &socket.state {
+        // It has been connected elsewhere since.
+        Some(state) if !is_at(state, peer) => return None,
+        Some(state) => SocketAddr::new(keys::ip(state.address), u16::from_be_bytes(state.port)),
+        None => peer,
+    };
+    let protocol = match socket.protocol {
+        Protocol::Tcp => key::Protocol::Tcp,
+        Protocol::Udp => key::Protocol::Udp,
+    };
+    Some(Frontend {
+        ip: address.ip(),
+        port: key::Port::new(address.port())?,
+        protocol,
+    })
+}
+
+fn is_at(state: &Socket, peer: SocketAddr) -> bool {
+    state.is_from(&keys::address(peer.ip()), peer.port().to_be_bytes())
+}
+
+/// Whether a socket that was translated has lost its backend. A TCP connection ends only where its
+/// Service wants that.
+pub fn is_stale(protocol: Protocol, peer: SocketAddr, found: Found<'_>) -> bool {
+    match found {
+        Found::Service(service) => {
+            !service.backends.contains(&peer) && (protocol == Protocol::Udp || service.cuts)
+        }
+        Found::Gone => protocol == Protocol::Udp,
+        Found::Unknown => false,
+    }
+}
+
+/// Whether one of the backends that a socket may be with has gone.
+pub fn has_lost(known: &BTreeSet<SocketAddr>, found: Found<'_>) -> bool {
+    match found {
+        Found::Service(service) => !known.is_subset(&service.backends),
+        Found::Gone => true,
+        Found::Unknown => false,
+    }
+}
+
+/// Whether any Service wants its TCP connections to end with their backends.
+pub fn cutting(index: &Index) -> bool {
+    index.services().values().any(|service| service.cuts)
+}
+
+/// Looks the frontends up. `None` until every input has listed.
+pub fn judge<M: Maps>(agent: &Agent<M>, wanted: &BTreeSet<Frontend>) -> Option<Judgement> {
+    let snapshot = agent.index().snapshot()?;
+    Some(Judgement {
+        services: services(agent.state().desired(), snapshot, wanted),
+        whole: agent.view_is_whole(),
+    })
+}
+
+/// One walk over all Services, however many frontends are wanted.
+fn services(
+    desired: &Desired,
+    snapshot: Snapshot<'_>,
+    wanted: &BTreeSet<Frontend>,
+) -> BTreeMap<Frontend, Service> {
+    let mut found: BTreeMap<Frontend, Service> = BTreeMap::new();
+    if wanted.is_empty() {
+        return found;
+    }
+    // A port of every node has one frontend, at the unspecified address.
+    let mut asked: BTreeMap<Frontend, Vec<Frontend>> = BTreeMap::new();
+    for front in wanted {
+        asked.entry(*front).or_default().push(*front);
+        let family = key::Family::of(front.ip);
+        let on_nodes = Frontend::on_every_node(family, front.port, front.protocol);
+        asked.entry(on_nodes).or_default().push(*front);
+    }
+    for (key, service) in &desired.services {
+        let cuts = snapshot.service(key).is_some_and(|service| service.cuts);
+        for port in &service.ports {
+            for front in port
+                .frontends
+                .iter()
+                .filter_map(|front| asked.get(front))
+                .flatten()
+            {
+                let service = found.entry(*front).or_default();
+                service.cuts |= cuts;
+                service.backends.extend(backends(port, snapshot));
+            }
+        }
+    }
+    found
+}
+
+/// Every address that this port's Services have, whether it is chosen now or not.
+fn backends(port: &Port, snapshot: Snapshot<'_>) -> BTreeSet<SocketAddr> {
+    let mut all = BTreeSet::new();
+    for version in &port.versions {
+        let chosen = version.backends.iter();
+        all.extend(chosen.map(|backend| SocketAddr::new(backend.ip, backend.port.get())));
+        for slice in snapshot.slices_of(&version.service) {
+            for number in slice
+                .ports
+                .iter()
+                .filter(|p| p.protocol == port.id.protocol)
+            {
+                let endpoints = slice.endpoints.iter();
+                all.extend(endpoints.map(|e| SocketAddr::new(e.ip, number.number.get())));
+            }
+        }
+    }
+    all
+}

@@ -1,0 +1,418 @@
+//! Sockets whose backend has gone are ended, and no others.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use sluice_testbed::{
+    Errno,
+    errno::Code,
+    pod::{Pod, Program},
+    program::{Family, Seen, Step, Transport},
+    tier::eventually,
+};
+
+use crate::bed::{Bed, PATIENCE};
+
+const PORT: u16 = 53;
+const SERVICE_V4: &str = "198.18.0.1";
+const SERVICE_V6: &str = "fd5e:1::1";
+
+/// A dual-stack Service of the server's addresses, on both protocols, and an agent that knows it.
+struct Dns {
+    bed: Bed,
+    server: Pod,
+}
+
+/// One state of an endpoint: its number among the server's addresses.
+enum Endpoint {
+    Ready(usize),
+    Draining(usize),
+}
+
+impl Dns {
+    fn open() -> Result<Self> {
+        let bed = Bed::start()?;
+        let server = bed.node.pod("server").addresses(3).named_by_address();
+        let server = server.port(PORT).port(PORT + 1).start()?;
+        let dns = Self { bed, server };
+        dns.service(&json!({}))?;
+        dns.endpoints(&[0, 1, 2])?;
+        Ok(dns)
+    }
+
+    fn service(&self, annotations: &Value) -> Result<()> {
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"namespace": "kube-system", "name": "dns", "annotations": annotations},
+            "spec": {
+                "clusterIP": SERVICE_V4, "clusterIPs": [SERVICE_V4, SERVICE_V6],
+                "ports": [
+                    {"name": "dns", "port": PORT, "protocol": "UDP"},
+                    {"name": "dns-tcp", "port": PORT, "protocol": "TCP"},
+                ],
+            },
+        });
+        self.bed.write("service.yaml", &[service])
+    }
+
+    fn endpoints(&self, ready: &[usize]) -> Result<()> {
+        let ready: Vec<_> = ready.iter().copied().map(Endpoint::Ready).collect();
+        self.write_endpoints(&ready, PORT)
+    }
+
+    fn write_endpoints(&self, endpoints: &[Endpoint], port: u16) -> Result<()> {
+        let slice = |family: &str, of: fn(&Self, usize) -> IpAddr| {
+            let endpoints = endpoints.iter().map(|endpoint| match endpoint {
+                Endpoint::Ready(number) => json!({"addresses": [of(self, *number)]}),
+                Endpoint::Draining(number) => json!({
+                    "addresses": [of(self, *number)],
+                    "conditions": {"ready": false, "serving": true, "terminating": true},
+                }),
+            });
+            json!({
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                "metadata": {
+                    "namespace": "kube-system", "name": format!("dns-{}", family.to_lowercase()),
+                    "labels": {"kubernetes.io/service-name": "dns"},
+                },
+                "addressType": family,
+                "endpoints": endpoints.collect::<Vec<_>>(),
+                "ports": [
+                    {"name": "dns", "port": port, "protocol": "UDP"},
+                    {"name": "dns-tcp", "port": port, "protocol": "TCP"},
+                ],
+            })
+        };
+        let slices = [slice("IPv4", Self::v4), slice("IPv6", Self::v6)];
+        self.bed.write("endpoints.yaml", &slices)
+    }
+
+    fn v4(&self, number: usize) -> IpAddr {
+        self.server.addresses()[number].0.into()
+    }
+
+    fn v6(&self, number: usize) -> IpAddr {
+        self.server.addresses()[number].1.into()
+    }
+
+    /// Whether the answer names this one of the server's addresses.
+    fn is_from(&self, name: &str, number: usize) -> bool {
+        let addresses = [self.v4(number), self.v6(number)];
+        name.parse::<SocketAddr>()
+            .is_ok_and(|name| addresses.contains(&name.ip()))
+    }
+
+    /// Waits until the agent has looked at all sockets twice more.
+    fn await_looks(&self) -> Result<()> {
+        let looks = || -> Result<u64> {
+            let metrics = self.bed.get("/metrics")?;
+            let line = metrics
+                .lines()
+                .find(|line| line.starts_with("sluice_agent_socket_looks_total "));
+            let value = line.and_then(|line| line.rsplit(' ').next());
+            Ok(value.with_context(|| metrics.clone())?.parse()?)
+        };
+        let before = looks()?;
+        eventually(PATIENCE, "two more looks at the sockets", || {
+            ensure!(looks()? >= before + 2);
+            Ok(())
+        })
+    }
+}
+
+fn services() -> Result<[SocketAddr; 3]> {
+    let mapped = format!("::ffff:{SERVICE_V4}");
+    let at = |ip: &str| Ok::<_, anyhow::Error>(SocketAddr::new(ip.parse()?, PORT));
+    Ok([at(SERVICE_V4)?, at(SERVICE_V6)?, at(&mapped)?])
+}
+
+/// A connected socket of a client, and who answers on it.
+struct Conversation<'pod> {
+    program: Program<'pod>,
+    /// What the client calls it.
+    peer: SocketAddr,
+    with: String,
+}
+
+fn connected<'pod>(
+    client: &'pod Pod,
+    transport: Transport,
+    peer: SocketAddr,
+) -> Result<Conversation<'pod>> {
+    let program = client.program();
+    let mut steps = vec![
+        Step::Open {
+            family: Family::of(peer),
+            transport,
+            nonblocking: false,
+        },
+        Step::connect(0, peer),
+    ];
+    // A TCP server greets by itself.
+    if transport == Transport::Udp {
+        steps.push(Step::send(0, "?"));
+    }
+    steps.push(Step::receive(0));
+    let seen = program.run(&steps)?;
+    let with = seen.last().and_then(name);
+    let with = with.with_context(|| format!("{peer}: {seen:?}"))?;
+    Ok(Conversation {
+        program,
+        peer,
+        with,
+    })
+}
+
+fn name(answer: &sluice_testbed::program::StepResult) -> Option<String> {
+    let text = answer.as_ref().ok()?.text()?;
+    Some(text.split(' ').next()?.to_owned())
+}
+
+impl Conversation<'_> {
+    fn is_connected(&self) -> Result<bool> {
+        match &self.program.run(&[Step::peer_name(0)])?[..] {
+            [Ok(_)] => Ok(true),
+            [Err(code)] if *code == Code::from(Errno::ENOTCONN) => Ok(false),
+            other => bail!("{other:?}"),
+        }
+    }
+
+    /// The datagram socket has the error of an ended one, and can be connected anew.
+    fn await_end(&self) -> Result<()> {
+        eventually(PATIENCE, "an ended socket", || {
+            ensure!(!self.is_connected()?, "it is still with {}", self.with);
+            Ok(())
+        })?;
+        let seen = self.program.run(&[Step::TakeError { socket: 0 }])?;
+        let aborted = Ok(Seen::Pending(Errno::ECONNABORTED.into()));
+        ensure!(seen == [aborted], "{seen:?}");
+        Ok(())
+    }
+
+    /// It goes on with the same backend.
+    fn goes_on(&self) -> Result<()> {
+        ensure!(
+            self.is_connected()?,
+            "the socket with {} was ended",
+            self.with
+        );
+        let seen = self.program.run(&[Step::send(0, "!"), Step::receive(0)])?;
+        let answer = seen[1].as_ref().ok().and_then(Seen::text);
+        let whole = answer.is_some_and(|text| text.ends_with('!'));
+        let named = answer.is_some_and(|text| text.starts_with(&self.with) || text == "!");
+        ensure!(whole && named, "{} answered {seen:?}", self.with);
+        Ok(())
+    }
+}
+
+pub(crate) fn datagram_sockets_end_when_their_backend_goes_and_no_others() -> Result<()> {
+    let dns = Dns::open()?;
+    let _agent = dns.bed.ready_agent()?;
+    let clients = [
+        dns.bed.node.pod("client").start()?,
+        dns.bed.node.pod("another").start()?,
+        dns.bed.node.pod("host").on_the_host().start()?,
+    ];
+    let (mut through, mut others) = (Vec::new(), Vec::new());
+    let mut unconnected = Vec::new();
+    for client in &clients {
+        for service in services()? {
+            for _ in 0..3 {
+                through.push(connected(client, Transport::Udp, service)?);
+            }
+            others.push(connected(client, Transport::Tcp, service)?);
+            let program = client.program();
+            program.run(&[
+                Step::udp(Family::of(service)),
+                Step::send_to(0, "?", service),
+            ])?;
+            unconnected.push((program, service));
+        }
+        // Straight to the backend that is about to go.
+        for direct in [dns.v4(0), dns.v6(0)] {
+            others.push(connected(client, Transport::Udp, (direct, PORT).into())?);
+        }
+    }
+    dns.endpoints(&[1, 2])?;
+    let (gone, staying): (Vec<_>, Vec<_>) = through
+        .into_iter()
+        .partition(|conversation| dns.is_from(&conversation.with, 0));
+    println!(
+        "{} sockets with the backend that goes, {} with others",
+        gone.len(),
+        staying.len()
+    );
+    ensure!(!gone.is_empty() && !staying.is_empty());
+    for conversation in &gone {
+        conversation.await_end()?;
+    }
+    dns.await_looks()?;
+    for conversation in staying.iter().chain(&others) {
+        conversation.goes_on()?;
+    }
+    for (program, service) in &unconnected {
+        let seen = program.run(&[
+            Step::TakeError { socket: 0 },
+            Step::receive_from(0),
+            Step::send_to(0, "?", *service),
+            Step::receive_from(0),
+        ])?;
+        ensure!(seen[0] == Ok(Seen::NothingPending), "{seen:?}");
+        for answer in [&seen[1], &seen[3]] {
+            let from = matches!(answer, Ok(Seen::DataFrom(_, from)) if from == service);
+            ensure!(from, "{service}: {seen:?}");
+        }
+        let moved = name(&seen[3]).is_some_and(|name| !dns.is_from(&name, 0));
+        ensure!(moved, "{service}: {seen:?}");
+    }
+    // An ended socket may be connected again, and finds who is there.
+    for conversation in &gone {
+        let seen = conversation.program.run(&[
+            Step::connect(0, conversation.peer),
+            Step::send(0, "?"),
+            Step::receive(0),
+        ])?;
+        let moved = name(&seen[2]).is_some_and(|name| !dns.is_from(&name, 0));
+        ensure!(moved, "{seen:?}");
+    }
+    Ok(())
+}
+
+pub(crate) fn sockets_from_before_the_agent_end_too() -> Result<()> {
+    let dns = Dns::open()?;
+    let client = dns.bed.node.pod("client").start()?;
+    let open = |service: SocketAddr| -> Result<Program<'_>> {
+        let program = client.program();
+        let seen = program.run(&[Step::udp(Family::of(service)), Step::connect(0, service)])?;
+        ensure!(seen[1] == Ok(Seen::Done), "{seen:?}");
+        Ok(program)
+    };
+    // Nothing translates these.
+    let before = services()?.map(open);
+    let before = before.into_iter().collect::<Result<Vec<_>>>()?;
+    let direct = connected(&client, Transport::Udp, (dns.v4(0), PORT).into())?;
+    let is_connected = |program: &Program<'_>| -> Result<bool> {
+        Ok(program.run(&[Step::peer_name(0)])?[0].is_ok())
+    };
+
+    let agent = dns.bed.ready_agent()?;
+    dns.await_looks()?;
+    for program in &before {
+        ensure!(is_connected(program)?, "ended without need");
+    }
+    let mut through = Vec::new();
+    for _ in 0..3 {
+        through.push(connected(&client, Transport::Udp, services()?[0])?);
+    }
+    dns.endpoints(&[1, 2])?;
+    for program in &before {
+        eventually(PATIENCE, "an ended socket", || {
+            ensure!(!is_connected(program)?);
+            Ok(())
+        })?;
+    }
+    direct.goes_on()?;
+
+    // A backend goes while nobody looks; the next agent finds that.
+    drop(agent);
+    dns.endpoints(&[1])?;
+    let _agent = dns.bed.ready_agent()?;
+    for conversation in &through {
+        if dns.is_from(&conversation.with, 1) {
+            continue;
+        }
+        eventually(PATIENCE, "an ended socket", || {
+            ensure!(!conversation.is_connected()?);
+            Ok(())
+        })?;
+    }
+    dns.await_looks()?;
+    for conversation in &through {
+        if dns.is_from(&conversation.with, 1) {
+            conversation.goes_on()?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn a_backend_goes_in_many_ways_and_a_draining_one_is_not_gone() -> Result<()> {
+    let dns = Dns::open()?;
+    let _agent = dns.bed.ready_agent()?;
+    let client = dns.bed.node.pod("client").start()?;
+    let service = services()?[0];
+    let one = |dns: &Dns| -> Result<()> {
+        dns.service(&json!({}))?;
+        dns.endpoints(&[0])
+    };
+    type Change = fn(&Dns) -> Result<()>;
+    let ways: [(&str, Change); 5] = [
+        ("scaled to zero", |dns| dns.endpoints(&[])),
+        ("replaced", |dns| dns.endpoints(&[1])),
+        ("another target port", |dns| {
+            dns.write_endpoints(&[Endpoint::Ready(0)], PORT + 1)
+        }),
+        ("the Service deleted", |dns| {
+            std::fs::remove_file(dns.bed.manifests.join("service.yaml"))?;
+            Ok(())
+        }),
+        ("drained, then gone", |dns| {
+            dns.write_endpoints(&[Endpoint::Draining(0), Endpoint::Ready(1)], PORT)?;
+            dns.await_looks()?;
+            dns.endpoints(&[1])
+        }),
+    ];
+    for (way, change) in ways {
+        one(&dns)?;
+        let conversation = eventually(PATIENCE, "the first backend alone", || {
+            let conversation = connected(&client, Transport::Udp, service)?;
+            ensure!(dns.is_from(&conversation.with, 0), "{}", conversation.with);
+            Ok(conversation)
+        })
+        .context(way)?;
+        change(&dns)?;
+        conversation.await_end().context(way)?;
+    }
+
+    one(&dns)?;
+    let conversation = eventually(PATIENCE, "the first backend alone", || {
+        let conversation = connected(&client, Transport::Udp, service)?;
+        ensure!(dns.is_from(&conversation.with, 0), "{}", conversation.with);
+        Ok(conversation)
+    })?;
+    dns.write_endpoints(&[Endpoint::Draining(0), Endpoint::Ready(1)], PORT)?;
+    eventually(PATIENCE, "a connect elsewhere", || {
+        let other = connected(&client, Transport::Udp, service)?;
+        ensure!(dns.is_from(&other.with, 1), "{}", other.with);
+        Ok(())
+    })?;
+    dns.await_looks()?;
+    conversation.goes_on()
+}
+
+pub(crate) fn connections_end_with_their_backend_where_their_service_says_so() -> Result<()> {
+    let dns = Dns::open()?;
+    dns.service(&json!({"sluice.dev/on-backend-gone": "Cut"}))?;
+    let _agent = dns.bed.ready_agent()?;
+    let client = dns.bed.node.pod("client").start()?;
+    let mut through = Vec::new();
+    for service in services()? {
+        for _ in 0..3 {
+            through.push(connected(&client, Transport::Tcp, service)?);
+        }
+    }
+    let direct = connected(&client, Transport::Tcp, (dns.v4(0), PORT).into())?;
+    dns.endpoints(&[1, 2])?;
+    let (gone, staying): (Vec<_>, Vec<_>) = through
+        .into_iter()
+        .partition(|conversation| dns.is_from(&conversation.with, 0));
+    ensure!(!gone.is_empty() && !staying.is_empty());
+    for conversation in &gone {
+        conversation.await_end()?;
+    }
+    dns.await_looks()?;
+    for conversation in staying.iter().chain([&direct]) {
+        conversation.goes_on()?;
+    }
+    Ok(())
+}
