@@ -22,7 +22,8 @@ type Fallible<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Fallible<()> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+    // Asked now: a target folder that two checkouts share may hold the other one's build script.
+    let workspace = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?)
         .join("..")
         .canonicalize()?;
     for input in [
