@@ -179,10 +179,10 @@ fn what_may_still_come_is_a_warning() {
 
 #[test]
 fn a_port_that_a_stored_split_has_is_not_given_out_again() {
-    let denial = |owner| {
+    let denial = |field| {
         format!(
-            "deny TrafficSplit shop/{owner} comes first and has the same ports; change that one, \
-             or name ports in spec.ports that it does not have"
+            "deny spec.{field}: TrafficSplit shop/b comes first and has the same ports; change that \
+             one, or name ports in spec.ports that it does not have"
         )
     };
     let stored = shop([split("b", 5, json!({"ports": ["http"]}))]);
@@ -191,10 +191,10 @@ fn a_port_that_a_stored_split_has_is_not_given_out_again() {
     for (name, day) in [("a", 1), ("a", 5), ("c", 9)] {
         assert_eq!(
             judge(&stored, None, &split(name, day, json!({}))),
-            [denial("b")]
+            [denial("service")]
         );
         let by_number = split(name, day, json!({"ports": ["80"]}));
-        assert_eq!(judge(&stored, None, &by_number), [denial("b")]);
+        assert_eq!(judge(&stored, None, &by_number), [denial("ports")]);
         let beside = split(name, day, json!({"ports": ["admin"]}));
         assert_eq!(judge(&stored, None, &beside), none);
     }
@@ -212,8 +212,8 @@ fn an_update_may_keep_what_it_has_and_take_no_more() {
         1,
         versions(json!([{"name": "x", "service": "v1", "weight": 7}])),
     );
-    let conflict = "TrafficSplit shop/b comes first and has the same ports; change that one, or \
-                    name ports in spec.ports that it does not have";
+    let conflict = "spec.service: TrafficSplit shop/b comes first and has the same ports; change \
+                    that one, or name ports in spec.ports that it does not have";
     let deny = vec![format!("deny {conflict}")];
     let warn = vec![format!("warn {conflict}")];
 

@@ -44,7 +44,14 @@ pub(super) fn resolve<'a>(
         match winner {
             Some((winner, _)) => {
                 let detail = format!("TrafficSplit {winner} comes first and has the same ports");
-                findings.push(Finding::new(key.clone(), Reason::Conflicted, detail));
+                let finding = Finding::new(key.clone(), Reason::Conflicted, detail);
+                // What has to be changed: the claim on all ports is made by naming the Service.
+                let claim = if split.ports.is_empty() {
+                    "spec.service"
+                } else {
+                    "spec.ports"
+                };
+                findings.push(finding.at(claim));
             }
             None => owners.accepted.push((key, split, ports)),
         }
