@@ -9,7 +9,7 @@ use crate::{
     caller::Caller,
     condition::{self, VersionStatus},
     desired::{Backend, Desired, Owner, Port, Whose},
-    facts::service::Reach,
+    facts::service::{Balancing, Reach},
     key::{Family, Frontend, ServiceKey},
     table,
 };
@@ -46,6 +46,14 @@ pub struct Rule {
     pub owner: Owner,
     pub selection: Selection,
     pub when_unavailable: WhenUnavailable,
+    #[serde(skip_serializing_if = "is_default")]
+    pub balancing: Balancing,
+    /// For how many seconds after its last connect a client gets the same backend again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affinity_seconds: Option<u32>,
+    /// Which endpoints can be chosen.
+    #[serde(skip_serializing_if = "is_default")]
+    pub reach: Reach,
     pub versions: Vec<VersionRule>,
     /// The part of the connects that is refused.
     pub refused: String,
@@ -99,6 +107,9 @@ pub fn explain(desired: &Desired, caller: Caller, frontend: Frontend) -> Explana
             owner: port.owner.clone(),
             selection: port.selection,
             when_unavailable: port.when_unavailable,
+            balancing: port.balancing,
+            affinity_seconds: port.affinity,
+            reach: port.id.reach,
             versions: versions.collect(),
             refused: match verdict {
                 Verdict::Refused => condition::percent(1, 1),
@@ -106,6 +117,10 @@ pub fn explain(desired: &Desired, caller: Caller, frontend: Frontend) -> Explana
             },
         }),
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The Service and the port that answer this caller at this address.

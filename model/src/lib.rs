@@ -23,6 +23,7 @@ pub mod image;
 pub mod index;
 pub mod key;
 pub mod lower;
+pub mod maglev;
 pub mod oracle;
 pub mod pass;
 pub mod plan;

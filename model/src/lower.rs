@@ -7,7 +7,7 @@
 
 mod places;
 mod shared;
-mod tables;
+pub(crate) mod tables;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -253,7 +253,12 @@ impl Lowered {
             groups,
             schedule,
         };
-        match self.stage_port(&mut live, old, mode, &slots) {
+        let table = tables::Wanted {
+            mode,
+            affinity: port.affinity.unwrap_or_default(),
+            slots: &slots,
+        };
+        match self.stage_port(&mut live, old, &table) {
             Ok(word) => Ok(Staged { live, word }),
             Err(full) => {
                 self.release_groups(&live);
@@ -275,7 +280,7 @@ impl Lowered {
             }
             let before = old.and_then(|live| live.groups.iter().find(|(n, _)| *n == version.name));
             let before = before.map(|(_, group)| *group);
-            match self.acquire_group(port.id.protocol, &version.backends, before) {
+            match self.acquire_group(port.id.protocol, port.balancing, &version.backends, before) {
                 Ok(group) => groups.push((Arc::clone(&version.name), group)),
                 Err(full) => {
                     for (_, group) in groups {
@@ -296,13 +301,17 @@ impl Lowered {
         &mut self,
         live: &mut Live,
         old: Option<&Live>,
-        mode: u32,
-        slots: &[u32],
+        wanted: &tables::Wanted<'_>,
     ) -> Result<Word, Full> {
         let mut counter = None;
         if let Some(old) = old {
             let table = self.image.tables.get(old.root);
-            if table.mode == mode && self.image.table_slots(table).eq(slots.iter().copied()) {
+            if wanted.is(table)
+                && self
+                    .image
+                    .table_slots(table)
+                    .eq(wanted.slots.iter().copied())
+            {
                 live.id = old.id;
                 live.root = old.root;
                 return Ok(Word::Keep);
@@ -318,10 +327,10 @@ impl Lowered {
         } else if let Some(restored) = &mut self.restored
             && let Some((id, word)) = restored.adopt_port(&live.frontends)
         {
-            if let Some(table) = restored.adopt_table(word.root(), mode, slots) {
+            if let Some(table) = restored.adopt_table(word.root(), wanted) {
                 live.id = id;
                 live.root = word.root();
-                self.adopt_table(live.root, table, slots);
+                self.adopt_table(live.root, table, wanted.slots);
                 return Ok(Word::Adopt(word));
             }
             if restored.is_led_to_only_by(id, &live.frontends) {
@@ -332,7 +341,7 @@ impl Lowered {
         if fresh {
             live.id = self.ids.take(Map::Ports, 1)?;
         }
-        match self.new_table(mode, slots, counter) {
+        match self.new_table(wanted, counter) {
             Ok(root) => live.root = root,
             Err(full) => {
                 if fresh {

@@ -20,6 +20,7 @@ use crate::{
     caller::Caller,
     desired::{Backend, Desired, Port, Version},
     explain,
+    facts::service::Balancing,
     image::Image,
     key::{self, Frontend, Protocol},
 };
@@ -36,6 +37,10 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Odds {
     pub selection: Selection,
+    /// For how many seconds a client keeps its backend; 0: not at all.
+    pub affinity: u32,
+    /// How a backend of a class is picked. Says nothing where no class has two.
+    pub balancing: Balancing,
     /// By the backends that can be reached; the empty set is a refusal.
     pub classes: BTreeMap<BTreeSet<Backend>, Class>,
     /// The sum of all parts.
@@ -75,6 +80,8 @@ fn odds_of(port: &Port) -> Odds {
     };
     let mut odds = Odds {
         selection: port.selection,
+        affinity: port.affinity.unwrap_or_default(),
+        balancing: port.balancing,
         classes: BTreeMap::new(),
         whole: 0,
         unit: 0,
@@ -118,6 +125,8 @@ pub fn by_image(image: &Image, caller: Caller, frontend: Frontend) -> Result<Ans
     }
     let mut odds = Odds {
         selection,
+        affinity: table.affinity,
+        balancing: Balancing::default(),
         classes: BTreeMap::new(),
         whole: 0,
         unit: 0,
@@ -126,6 +135,7 @@ pub fn by_image(image: &Image, caller: Caller, frontend: Frontend) -> Result<Ans
         let backends = if group == 0 {
             BTreeSet::new()
         } else {
+            odds.balancing = balancing(image, frontend, group)?.unwrap_or(odds.balancing);
             members(image, frontend, group)?
         };
         odds.add(backends, part);
@@ -158,6 +168,19 @@ fn front(image: &Image, caller: Caller, key: FrontendKey) -> Option<values::Fron
     }?;
     let answers = is_own || on_nodes.flags & values::frontend::OWN_NODE == 0;
     answers.then_some(*on_nodes)
+}
+
+/// How a group picks. `None` when it has nothing to pick from.
+fn balancing(image: &Image, frontend: Frontend, id: u32) -> Result<Option<Balancing>, Dangling> {
+    let group = image.groups.get(id);
+    let balancing = match group.mode {
+        mode::SEQUENCE => Balancing::RoundRobin,
+        mode::RANDOM => Balancing::Random,
+        mode::LEAST_SOCKETS => Balancing::LeastConnections,
+        mode::CONSISTENT => Balancing::Consistent,
+        other => return Err(Dangling(format!("{frontend}: group {id}: mode {other}"))),
+    };
+    Ok((group.length > 1).then_some(balancing))
 }
 
 fn members(image: &Image, frontend: Frontend, id: u32) -> Result<BTreeSet<Backend>, Dangling> {
@@ -212,6 +235,10 @@ impl Odds {
         if self.classes.len() > 1 && self.selection != found.selection {
             return Err(format!("wanted {self}, found {found}"));
         }
+        let picks = self.classes.keys().any(|backends| backends.len() > 1);
+        if self.affinity != found.affinity || picks && self.balancing != found.balancing {
+            return Err(format!("wanted {self}, found {found}"));
+        }
         let versions: u64 = self.classes.values().map(|class| class.versions).sum();
         for (backends, wanted) in &self.classes {
             let found = found.classes[backends].part * self.whole * GRAIN / found.whole;
@@ -233,15 +260,23 @@ impl Odds {
     }
 
     /// Whether these connects, the first ones since the schedule started, are as they should be.
-    /// `None` is a refusal. A random selection only has to stay among the known outcomes.
+    /// They are one client's. `None` is a refusal. A random selection only has to stay among the known
+    /// outcomes.
     pub fn check_connects(
         &self,
         connects: impl IntoIterator<Item = Option<Backend>>,
     ) -> Result<(), String> {
         let mut counts: BTreeMap<&BTreeSet<Backend>, u64> = BTreeMap::new();
         let mut total = 0;
+        let mut kept = None;
         for connect in connects {
             total += 1;
+            if self.affinity > 0
+                && let Some(backend) = connect
+                && *kept.get_or_insert(backend) != backend
+            {
+                return Err(format!("{connect:?} after {kept:?} by {self}"));
+            }
             let mut classes = self.classes.keys();
             let class = classes.find(|backends| match connect {
                 Some(backend) => backends.contains(&backend),
@@ -255,7 +290,7 @@ impl Odds {
         let distinct = self.classes.keys().map(BTreeSet::len).sum::<usize>();
         let all: BTreeSet<&Backend> = self.classes.keys().flatten().collect();
         // A backend of two classes says nothing about which of them was chosen.
-        if self.selection == Selection::Random || distinct > all.len() {
+        if self.selection == Selection::Random || self.affinity > 0 || distinct > all.len() {
             return Ok(());
         }
         let versions: u64 = self.classes.values().map(|class| class.versions).sum();
@@ -292,6 +327,12 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
 impl fmt::Display for Odds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.selection)?;
+        if self.balancing != Balancing::default() {
+            write!(f, " and {}", self.balancing.name())?;
+        }
+        if self.affinity > 0 {
+            write!(f, ", the same for {} s", self.affinity)?;
+        }
         for (backends, class) in &self.classes {
             write!(f, ", {}/{} to ", class.part, self.whole)?;
             if backends.is_empty() {

@@ -41,6 +41,19 @@ pub struct FrontendKey {
     pub scope: u8,
 }
 
+/// Key of `AFFINITY`: a client, as a port sees it.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct AffinityKey {
+    /// The same for all connects of one pod, or of the host.
+    pub client: u64,
+    pub port: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
 /// The form in which every map holds an address.
 pub const fn address(ip: IpAddr) -> Address {
     match ip {

@@ -10,6 +10,7 @@ pub const GROUPS: &str = "GROUPS";
 pub const BACKENDS: &str = "BACKENDS";
 pub const COUNTERS: &str = "COUNTERS";
 pub const HEALTH: &str = "HEALTH";
+pub const AFFINITY: &str = "AFFINITY";
 pub const SETTINGS: &str = "SETTINGS";
 pub const SOCKETS: &str = "SOCKETS";
 pub const DATAGRAMS: &str = "DATAGRAMS";
@@ -27,6 +28,7 @@ pub mod capacity {
     pub const GROUPS: u32 = 131_072;
     pub const BACKENDS: u32 = 262_144;
     pub const COUNTERS: u32 = 262_144;
+    pub const AFFINITY: u32 = 65_536;
 }
 
 /// Indexes of `SETTINGS`, an array of u64.

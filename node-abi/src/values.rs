@@ -61,6 +61,11 @@ pub mod mode {
     pub const SEQUENCE: u32 = 1;
     /// Any slot, uniformly.
     pub const RANDOM: u32 = 2;
+    /// Groups only: the better of two slots, by the sockets that are open to their backends.
+    pub const LEAST_SOCKETS: u32 = 3;
+    /// Groups only: the slot that the client's number falls on. Its slots are many, and few of them
+    /// change their backend when one comes or goes.
+    pub const CONSISTENT: u32 = 4;
 }
 
 /// Value of `TABLES`, level 1: which version. Its slots hold group ids; slot 0 refuses.
@@ -81,6 +86,9 @@ pub struct Table {
     /// The table to ask when the chosen group has no usable backend: a fall-back or failover tier.
     /// 0 refuses.
     pub next: u32,
+    /// For how many seconds after its last connect a client gets the same backend again; 0 for no
+    /// such thing.
+    pub affinity: u32,
 }
 
 /// Value of `GROUPS`, level 2: the backends of one version or of a plain Service. Its slots hold
@@ -125,6 +133,23 @@ pub struct NodeAddress {
 pub mod node {
     /// The address is of the node that the programs run on.
     pub const OWN: u32 = 1;
+}
+
+/// Value of `AFFINITY`, the backend that a client had last; written by the kernel. Good while it is
+/// recent and the port still has the backend.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Affinity {
+    pub backend: u32,
+    pub backend_generation: u32,
+    /// 0 when the port has changed since the backend was chosen.
+    pub group: u32,
+    /// Generation of the `PORTS` word by which the backend was last known to be the port's.
+    pub port_generation: u32,
+    /// When the client connected last: boot-time clock, nanoseconds.
+    pub last: u64,
 }
 
 /// Value of `HEALTH`, by backend id; written by the kernel.

@@ -50,8 +50,9 @@ fn fields_stand_where_kernel_programs_of_this_version_read_them() {
         length: 3,
         counter: 4,
         next: 5,
+        affinity: 6,
     };
-    assert_eq!(table.as_bytes(), words([1, 2, 3, 4, 5]));
+    assert_eq!(table.as_bytes(), words([1, 2, 3, 4, 5, 6]));
 
     let group = values::Group {
         mode: 1,
@@ -138,6 +139,28 @@ fn tallies_are_numbered_as_listed() {
     for (index, tally) in Tally::ALL.into_iter().enumerate() {
         assert_eq!(tally as usize, index);
     }
+}
+
+#[test]
+fn an_affinity_names_client_and_port_and_what_they_had() {
+    let key = keys::AffinityKey {
+        client: 1,
+        port: 2,
+        reserved: 0,
+    };
+    let mut expected = 1_u64.to_ne_bytes().to_vec();
+    expected.extend(words([2, 0]));
+    assert_eq!(key.as_bytes(), expected);
+    let value = values::Affinity {
+        backend: 1,
+        backend_generation: 2,
+        group: 3,
+        port_generation: 4,
+        last: 5,
+    };
+    let mut expected = words([1, 2, 3, 4]);
+    expected.extend(5_u64.to_ne_bytes());
+    assert_eq!(value.as_bytes(), expected);
 }
 
 #[test]

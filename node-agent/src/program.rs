@@ -285,7 +285,8 @@ impl Programs {
     }
 }
 
-const MAPS: [&str; 14] = [
+const MAPS: [&str; 15] = [
+    maps::AFFINITY,
     maps::FRONTENDS,
     maps::NODES,
     maps::PORTS,

@@ -19,6 +19,10 @@ pub trait Tables {
     /// The counter's value before it was raised by one. Every call gets another value, on any CPU.
     fn tick(&self, counter: u32) -> Option<u64>;
     fn random(&self) -> u32;
+    /// A number that is the same for every connect of one client. Nothing is known of its digits.
+    fn client(&self) -> u64;
+    /// How many sockets that chose this backend are open.
+    fn sockets(&self, backend: u32) -> u64;
 }
 
 /// A backend, and the group (the version) that it was chosen for.
@@ -64,17 +68,34 @@ pub fn choose<T: Tables>(tables: &T, root: u32) -> Result<Choice, Refusal> {
 #[inline(always)]
 fn member<T: Tables>(tables: &T, id: u32) -> Result<Choice, Refusal> {
     let group = tables.group(id).ok_or(Refusal::Dangling)?;
-    let backend = pick(
-        tables,
-        group.mode,
-        group.offset,
-        group.length,
-        group.counter,
-    )?;
+    let backend = match group.mode {
+        mode::LEAST_SOCKETS => better_of_two(tables, group)?,
+        mode::CONSISTENT if group.length != 0 => {
+            let index = spread(tables.client()) % u64::from(group.length);
+            slot(tables, group.offset, index)?
+        }
+        how => pick(tables, how, group.offset, group.length, group.counter)?,
+    };
     match tables.backend(backend) {
         Some(row) if row.generation != 0 => Ok(Choice { group: id, backend }),
         _ => Err(Refusal::Dangling),
     }
+}
+
+#[inline(always)]
+fn better_of_two<T: Tables>(tables: &T, group: &Group) -> Result<u32, Refusal> {
+    let any = || pick(tables, mode::RANDOM, group.offset, group.length, 0);
+    let (one, other) = (any()?, any()?);
+    let fewer = tables.sockets(other) < tables.sockets(one);
+    Ok(if fewer { other } else { one })
+}
+
+/// Spreads numbers that may be close to each other over all of 64 bits: the last part of splitmix64.
+#[inline(always)]
+const fn spread(mut number: u64) -> u64 {
+    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
 }
 
 /// The content of one slot of the range.
@@ -96,6 +117,11 @@ fn pick<T: Tables>(
         mode::RANDOM => (u64::from(tables.random()) * u64::from(length)) >> 32,
         _ => return Err(Refusal::Dangling),
     };
+    slot(tables, offset, index)
+}
+
+#[inline(always)]
+fn slot<T: Tables>(tables: &T, offset: u32, index: u64) -> Result<u32, Refusal> {
     tables
         .slot(offset.wrapping_add(index as u32))
         .ok_or(Refusal::Dangling)

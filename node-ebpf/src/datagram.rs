@@ -80,7 +80,7 @@ fn translate(ctx: &SockAddrContext, family: Family) -> Option<Verdict> {
         resolve::write(ctx, family, &pair.backend_address, pair.backend_port);
         return None;
     }
-    let (choice, backend) = match resolve::select(port) {
+    let (choice, backend) = match resolve::select(ctx, port_id, port) {
         Ok(selected) => selected,
         Err(verdict) => return Some(verdict),
     };
@@ -124,7 +124,7 @@ fn is_good(pair: &mut Pair, port_id: u32, port: Port) -> bool {
 /// Whether the table can choose the backend. Where the kernel has no loops, nobody knows: then a
 /// change of the Service makes the socket choose again.
 #[inline(always)]
-fn holds(root: u32, backend: u32) -> bool {
+pub(crate) fn holds(root: u32, backend: u32) -> bool {
     // SAFETY: a static of this object; volatile, since the loader changes it behind the compiler.
     if unsafe { read_volatile(&raw const HAS_LOOPS) } == 0 {
         return false;
@@ -146,6 +146,6 @@ fn holds(root: u32, backend: u32) -> bool {
 #[inline(never)]
 extern "C" fn step(_index: u64, walk: *mut c_void) -> i64 {
     // SAFETY: `holds` hands over its own walk, and looks at it only afterwards.
-    let more = unsafe { &mut *walk.cast::<Walk>() }.step(&Kernel);
+    let more = unsafe { &mut *walk.cast::<Walk>() }.step(&Kernel::of_nobody());
     i64::from(!more)
 }

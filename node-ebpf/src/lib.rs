@@ -2,8 +2,8 @@
 //!
 //! A connect passes `resolve`, which looks its address up, lets [`choose`] pick a backend, notes the
 //! original address in the socket (`socket`) and rewrites the destination. Datagrams with an address of
-//! their own pass `datagram`. `maps` declares every map. [`choose`], [`front`], [`member`] and
-//! [`pairs`] take values and never touch a context or a helper, so they are compiled for the host too and
+//! their own pass `datagram`. `maps` declares every map. [`choose`], [`front`], [`member`],
+//! [`pairs`] and [`sticky`] take values and never touch a context or a helper, so they are compiled for the host too and
 //! tested there; the rest exists for the kernel's target alone.
 
 #![no_std]
@@ -28,5 +28,6 @@ pub mod pairs;
 pub mod resolve;
 #[cfg(target_arch = "bpf")]
 pub mod socket;
+pub mod sticky;
 #[cfg(target_arch = "bpf")]
 pub mod survey;

@@ -7,23 +7,23 @@ use core::{
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::BPF_F_MMAPABLE,
-    btf_maps::{Array, HashMap, PerCpuArray, RingBuf, SkStorage},
-    helpers::{bpf_get_prandom_u32, generated::bpf_get_netns_cookie},
+    bindings::{BPF_F_MMAPABLE, bpf_sock_addr},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
+    helpers::{bpf_get_prandom_u32, bpf_ktime_get_boot_ns, generated::bpf_get_netns_cookie},
     macros::btf_map,
     programs::SockAddrContext,
 };
 use sluice_node_abi::{
     datagrams::Datagrams,
-    keys::{Address, FrontendKey},
+    keys::{Address, AffinityKey, FrontendKey},
     maps::{Setting, capacity},
     survey::Surveyed,
     tally::Tally,
-    values::{Backend, Frontend, Group, Health, NodeAddress, Port, Socket, Table},
+    values::{Affinity, Backend, Frontend, Group, Health, NodeAddress, Port, Socket, Table},
     verdict::Verdict,
 };
 
-use crate::{choose::Tables, front::Fronts};
+use crate::{choose::Tables, datagram, front::Fronts, sticky::Memory};
 
 /// A power of two, and of pages. When it is full, its reader goes on after making room.
 const SURVEY_BYTES: usize = 256 * 1024;
@@ -48,6 +48,9 @@ static COUNTERS: Array<u64, { capacity::COUNTERS as usize }, MMAPABLE> = Array::
 #[btf_map]
 static HEALTH: Array<Health, { capacity::BACKENDS as usize }, MMAPABLE> = Array::new();
 #[btf_map]
+static AFFINITY: LruHashMap<AffinityKey, Affinity, { capacity::AFFINITY as usize }> =
+    LruHashMap::new();
+#[btf_map]
 static SETTINGS: Array<u64, { Setting::COUNT as usize }, MMAPABLE> = Array::new();
 #[btf_map]
 static VERDICTS: PerCpuArray<u64, { Verdict::ALL.len() }> = PerCpuArray::new();
@@ -60,8 +63,65 @@ pub static SOCKETS: SkStorage<Socket> = SkStorage::new();
 #[btf_map]
 pub static DATAGRAMS: SkStorage<Datagrams> = SkStorage::new();
 
-/// The maps as `choose` sees them.
-pub struct Kernel;
+/// The maps as `choose` sees them, for one connect.
+pub struct Kernel {
+    pub port: u32,
+    sock_addr: *mut bpf_sock_addr,
+}
+
+impl Kernel {
+    #[inline(always)]
+    pub fn of(ctx: &SockAddrContext, port: u32) -> Self {
+        Self {
+            port,
+            sock_addr: ctx.sock_addr,
+        }
+    }
+
+    /// For looking around: nobody connects.
+    #[inline(always)]
+    pub const fn of_nobody() -> Self {
+        Self {
+            port: 0,
+            sock_addr: ptr::null_mut(),
+        }
+    }
+
+    #[inline(always)]
+    fn affinity_key(&self) -> AffinityKey {
+        AffinityKey {
+            client: self.client(),
+            port: self.port,
+            reserved: 0,
+        }
+    }
+}
+
+impl Memory for Kernel {
+    #[inline(always)]
+    fn recall(&self) -> Option<Affinity> {
+        // SAFETY: the row is copied at once. Another CPU may write it meanwhile: what is torn names a
+        // backend by another generation than its own, which nobody follows.
+        unsafe { AFFINITY.get(&self.affinity_key()) }.copied()
+    }
+
+    #[inline(always)]
+    fn remember(&self, affinity: &Affinity) {
+        // Without memory for it, the client is not kept: a fault in balance, not in reach.
+        let _ = AFFINITY.insert(&self.affinity_key(), affinity, 0);
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: the helper has no preconditions.
+        unsafe { bpf_ktime_get_boot_ns() }
+    }
+
+    #[inline(always)]
+    fn holds(&self, root: u32, backend: u32) -> bool {
+        datagram::holds(root, backend)
+    }
+}
 
 impl Tables for Kernel {
     #[inline(always)]
@@ -84,6 +144,26 @@ impl Tables for Kernel {
         SLOTS.get(index).copied()
     }
 
+    /// A pod's network is its own, and as old as the pod; so nothing has to be known of it.
+    #[inline(always)]
+    fn client(&self) -> u64 {
+        if self.sock_addr.is_null() {
+            return HOST;
+        }
+        // SAFETY: the context is valid while the program runs.
+        let network = unsafe { bpf_get_netns_cookie(self.sock_addr.cast()) };
+        if network == setting(Setting::HostNetwork) {
+            HOST
+        } else {
+            network
+        }
+    }
+
+    #[inline(always)]
+    fn sockets(&self, backend: u32) -> u64 {
+        HEALTH.get(backend).map_or(0, |health| health.sockets)
+    }
+
     /// Sequentially consistent on purpose: with a relaxed order LLVM 22 emits the add without fetch
     /// and hands out a constant. The kernel tier reads the generated instructions.
     #[inline(always)]
@@ -99,6 +179,9 @@ impl Tables for Kernel {
         unsafe { bpf_get_prandom_u32() }
     }
 }
+
+/// The client that all processes in the host's network are.
+const HOST: u64 = 0;
 
 /// The frontends as `front` sees them, for the process that runs.
 pub struct Caller<'a>(pub &'a SockAddrContext);

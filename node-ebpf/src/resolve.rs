@@ -12,10 +12,10 @@ use sluice_node_abi::{
 };
 
 use crate::{
-    choose::{Choice, Refusal, choose},
+    choose::{Choice, Refusal},
     front,
     maps::{self, Kernel},
-    socket,
+    socket, sticky,
 };
 
 pub(crate) const ALLOW: i32 = 1;
@@ -76,7 +76,7 @@ fn resolve(ctx: &SockAddrContext, family: Family) -> Verdict {
     let Some(port) = maps::port(port_id) else {
         return Verdict::Dangling;
     };
-    let (choice, backend) = match select(port) {
+    let (choice, backend) = match select(ctx, port_id, port) {
         Ok(selected) => selected,
         Err(verdict) => return verdict,
     };
@@ -94,8 +94,7 @@ pub(crate) fn port_at(ctx: &SockAddrContext, key: &FrontendKey) -> Option<u32> {
     (id != 0).then_some(id)
 }
 
-/// A function of its own for its keys: inlined, they share the caller's stack with pointers to
-/// maps, which the verifier does not let an agent without `CAP_PERFMON` write over in part.
+/// A function of its own, so that its keys do not crowd the caller's stack.
 #[inline(never)]
 fn look_up(sock_addr: *mut bpf_sock_addr, key: &FrontendKey) -> u32 {
     let ctx = SockAddrContext::new(sock_addr);
@@ -106,8 +105,13 @@ fn look_up(sock_addr: *mut bpf_sock_addr, key: &FrontendKey) -> u32 {
 
 /// Chooses for a port that was looked up.
 #[inline(always)]
-pub(crate) fn select(port: Port) -> Result<(Choice, &'static Backend), Verdict> {
-    let choice = match choose(&Kernel, port.root()) {
+pub(crate) fn select(
+    ctx: &SockAddrContext,
+    port_id: u32,
+    port: Port,
+) -> Result<(Choice, &'static Backend), Verdict> {
+    let kernel = Kernel::of(ctx, port_id);
+    let choice = match sticky::select(&kernel, port.root(), port.generation()) {
         Ok(choice) => choice,
         Err(Refusal::Empty) => return Err(Verdict::Refused),
         Err(Refusal::Dangling) => return Err(Verdict::Dangling),

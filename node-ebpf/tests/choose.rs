@@ -71,6 +71,7 @@ impl Arrays {
             length,
             counter,
             next,
+            affinity: 0,
         });
         self.tables.len() as u32 - 1
     }
@@ -102,6 +103,14 @@ impl Tables for Arrays {
 
     fn random(&self) -> u32 {
         self.chance.get()
+    }
+
+    fn client(&self) -> u64 {
+        0
+    }
+
+    fn sockets(&self, _: u32) -> u64 {
+        0
     }
 }
 

@@ -87,6 +87,14 @@ impl Tables for Arrays {
     fn random(&self) -> u32 {
         0
     }
+
+    fn client(&self) -> u64 {
+        0
+    }
+
+    fn sockets(&self, _: u32) -> u64 {
+        0
+    }
 }
 
 #[test]

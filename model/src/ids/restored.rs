@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sluice_node_abi::{
     keys::{self, FrontendKey},
-    values,
+    values::{self, mode},
 };
 
 use super::Ids;
@@ -12,6 +12,7 @@ use crate::{
     desired::Backend,
     image::Image,
     key::{Port, Protocol},
+    lower::tables::Wanted,
 };
 
 /// Rows that can be adopted: they are whole and overlap with nothing.
@@ -96,15 +97,10 @@ impl Restored {
     }
 
     /// The table of this id, if it has exactly this content.
-    pub(crate) fn adopt_table(
-        &mut self,
-        id: u32,
-        mode: u32,
-        slots: &[u32],
-    ) -> Option<values::Table> {
+    pub(crate) fn adopt_table(&mut self, id: u32, wanted: &Wanted<'_>) -> Option<values::Table> {
         let (table, found) = self.tables.get(&id)?;
         let table = *table;
-        if table.mode != mode || table.next != 0 || found != slots {
+        if !wanted.is(table) || found != wanted.slots {
             return None;
         }
         self.tables.remove(&id);
@@ -140,7 +136,12 @@ impl Restored {
                     (one_protocol && *known == slot).then_some(backend)
                 })
                 .collect();
-            if let (Some(protocol), Some(content)) = (protocol, content) {
+            if let (Some(protocol), Some(mut content)) = (protocol, content) {
+                if group.mode == mode::CONSISTENT {
+                    // Its slots follow from its backends.
+                    content.sort_unstable();
+                    content.dedup();
+                }
                 let content = (group.mode, protocol, content);
                 self.groups.entry(content).or_insert((id, group));
             }

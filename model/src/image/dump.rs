@@ -112,6 +112,9 @@ impl Image {
                 write!(f, " {refused} -")?;
             }
         }
+        if table.affinity != 0 {
+            write!(f, ", the same for {} s", table.affinity)?;
+        }
         if f.alternate() {
             write!(
                 f,
@@ -139,7 +142,16 @@ impl Image {
         }
         reached.groups.insert(id);
         write!(f, "    {letter} {}", mode_name(group.mode))?;
-        for backend in self.group_slots(group) {
+        let mut slots: Vec<u32> = self.group_slots(group).collect();
+        if group.mode == mode::CONSISTENT {
+            // Many slots, few backends; where they stand follows from what they are.
+            slots.sort_unstable_by_key(|id| {
+                let backend = self.backends.get(*id);
+                (backend.address, backend.port, *id)
+            });
+            slots.dedup();
+        }
+        for backend in slots {
             reached.backends.insert(backend);
             let value = self.backends.get(backend);
             if value == Backend::default() {
@@ -212,6 +224,8 @@ fn mode_name(mode: u32) -> String {
     match mode {
         mode::SEQUENCE => "sequence".to_owned(),
         mode::RANDOM => "random".to_owned(),
+        mode::LEAST_SOCKETS => "least sockets".to_owned(),
+        mode::CONSISTENT => "consistent".to_owned(),
         other => format!("mode {other}"),
     }
 }

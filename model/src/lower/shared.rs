@@ -2,20 +2,25 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use sluice_node_abi::{keys, values};
+use sluice_node_abi::{
+    keys,
+    values::{self, mode},
+};
 
 use super::Lowered;
 use crate::{
     desired::Backend,
+    facts::service::Balancing,
     ids::{Freed, Full, Map},
     image::{Entry, Place},
     key::Protocol,
+    maglev,
 };
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shared {
     groups: BTreeMap<u32, LiveGroup>,
-    group_of: BTreeMap<(Protocol, Arc<[Backend]>), u32>,
+    group_of: BTreeMap<(Protocol, Balancing, Arc<[Backend]>), u32>,
     backends: BTreeMap<(Protocol, Backend), LiveBackend>,
     counters: BTreeMap<u32, u32>,
 }
@@ -24,6 +29,7 @@ pub(super) struct Shared {
 struct LiveGroup {
     users: u32,
     protocol: Protocol,
+    balancing: Balancing,
     backends: Arc<[Backend]>,
 }
 
@@ -40,18 +46,28 @@ impl Lowered {
     pub(super) fn acquire_group(
         &mut self,
         protocol: Protocol,
+        balancing: Balancing,
         backends: &Arc<[Backend]>,
         before: Option<u32>,
     ) -> Result<u32, Full> {
-        let content = (protocol, Arc::clone(backends));
+        // Among one there is nothing to balance.
+        let balancing = match backends.len() {
+            1 => Balancing::RoundRobin,
+            _ => balancing,
+        };
+        let content = (protocol, balancing, Arc::clone(backends));
         if let Some(&id) = self.shared.group_of.get(&content) {
             if let Some(group) = self.shared.groups.get_mut(&id) {
                 group.users += 1;
             }
             return Ok(id);
         }
-        let slots = self.acquire_backends(protocol, backends)?;
-        let mode = values::mode::SEQUENCE;
+        let ids = self.acquire_backends(protocol, backends)?;
+        let mode = mode_of(balancing);
+        let slots: Vec<u32> = match balancing {
+            Balancing::Consistent => maglev::fill(backends).into_iter().map(|i| ids[i]).collect(),
+            _ => ids,
+        };
         let restored = self.restored.as_mut();
         let restored = restored.and_then(|r| r.adopt_group(mode, protocol, backends));
         let (id, group) = match restored {
@@ -61,7 +77,7 @@ impl Lowered {
                 }
                 (id, group)
             }
-            None => match self.new_group(&slots, before) {
+            None => match self.new_group(mode, &slots, before) {
                 Ok(group) => group,
                 Err(full) => {
                     self.release_backends(protocol, backends);
@@ -77,6 +93,7 @@ impl Lowered {
             LiveGroup {
                 users: 1,
                 protocol,
+                balancing,
                 backends: Arc::clone(backends),
             },
         );
@@ -94,6 +111,7 @@ impl Lowered {
         let Some(LiveGroup {
             users: _,
             protocol,
+            balancing,
             backends,
         }) = self.shared.groups.remove(&id)
         else {
@@ -110,7 +128,9 @@ impl Lowered {
         self.ids.free(Freed::Group { id, offset, length });
         self.drop_counter(counter);
         self.release_backends(protocol, &backends);
-        self.shared.group_of.remove(&(protocol, backends));
+        self.shared
+            .group_of
+            .remove(&(protocol, balancing, backends));
     }
 
     /// A counter that starts at 0 when it reaches the maps.
@@ -143,6 +163,7 @@ impl Lowered {
     /// One slot needs no counter: there is nothing to walk.
     fn new_group(
         &mut self,
+        mode: u32,
         slots: &[u32],
         before: Option<u32>,
     ) -> Result<(u32, values::Group), Full> {
@@ -159,7 +180,7 @@ impl Lowered {
                 return Err(full);
             }
         };
-        let counter = if length == 1 {
+        let counter = if mode != mode::SEQUENCE || length == 1 {
             Ok(0)
         } else {
             match self.inherited_counter(before) {
@@ -174,7 +195,7 @@ impl Lowered {
             Ok(counter) => Ok((
                 id,
                 values::Group {
-                    mode: values::mode::SEQUENCE,
+                    mode,
                     offset,
                     length,
                     counter,
@@ -254,5 +275,14 @@ impl Lowered {
                 self.ids.free(Freed::Backend(id));
             }
         }
+    }
+}
+
+const fn mode_of(balancing: Balancing) -> u32 {
+    match balancing {
+        Balancing::RoundRobin => mode::SEQUENCE,
+        Balancing::Random => mode::RANDOM,
+        Balancing::LeastConnections => mode::LEAST_SOCKETS,
+        Balancing::Consistent => mode::CONSISTENT,
     }
 }

@@ -8,15 +8,33 @@ use crate::{
     image::{Entry, Place},
 };
 
+/// What a table is to hold.
+pub(crate) struct Wanted<'a> {
+    pub(crate) mode: u32,
+    pub(crate) affinity: u32,
+    pub(crate) slots: &'a [u32],
+}
+
+impl Wanted<'_> {
+    /// Whether a table is like this, its slots apart.
+    pub(crate) fn is(&self, table: Table) -> bool {
+        (table.mode, table.affinity, table.next) == (self.mode, self.affinity, 0)
+    }
+}
+
 impl Lowered {
     /// A table in free space. It goes on with `counter` if there is one, else starts its schedule.
     /// A schedule of one slot needs no counter.
     pub(super) fn new_table(
         &mut self,
-        mode: u32,
-        slots: &[u32],
+        wanted: &Wanted<'_>,
         counter: Option<u32>,
     ) -> Result<u32, Full> {
+        let Wanted {
+            mode,
+            affinity,
+            slots,
+        } = *wanted;
         let length = u32::try_from(slots.len()).unwrap_or(u32::MAX);
         let id = self.ids.take(Map::Tables, 1)?;
         let offset = match self.ids.take(Map::Slots, length) {
@@ -50,6 +68,7 @@ impl Lowered {
             length,
             counter,
             next: 0,
+            affinity,
         };
         self.put(&Entry::Slots(offset, slots.into()));
         self.put(&Entry::Table(id, table));
@@ -72,6 +91,7 @@ impl Lowered {
             length,
             counter,
             next: _,
+            affinity: _,
         } = self.image.tables.get(id);
         self.delete(Place::Table(id));
         self.delete(Place::Slots(offset, length));

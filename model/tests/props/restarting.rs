@@ -163,6 +163,7 @@ fn damage() -> impl Strategy<Value = Entry> {
                     length,
                     counter,
                     next,
+                    affinity: 0,
                 },
             )
         }),
@@ -187,6 +188,7 @@ fn an_image_that_was_only_read_marks_its_counters() {
             length: 2,
             counter: 7,
             next: 0,
+            affinity: 0,
         },
     ));
     image.put(&Entry::Group(

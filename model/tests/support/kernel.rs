@@ -1,6 +1,9 @@
 //! The kernel's choice over an image, on the host.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
 
 use sluice_model::{
     caller::Caller,
@@ -13,8 +16,10 @@ use sluice_node_abi::{
     values,
 };
 use sluice_node_ebpf::{
-    choose::{self, Refusal, Tables},
+    choose::{Refusal, Tables},
     front::{self, Fronts},
+    member::Walk,
+    sticky::{self, Memory},
 };
 
 /// An image with the counters that belong to the kernel.
@@ -23,7 +28,13 @@ pub(crate) struct Kernel<'a> {
     arrays: Arrays,
     counters: RefCell<BTreeMap<u32, u64>>,
     random: RefCell<u32>,
+    affinity: RefCell<Affinities>,
+    sockets: RefCell<BTreeMap<u32, u64>>,
+    now: Cell<u64>,
 }
+
+/// What clients had, by client and port.
+pub(crate) type Affinities = BTreeMap<(u64, u32), values::Affinity>;
 
 /// What becomes of one connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +63,23 @@ impl<'a> Kernel<'a> {
             },
             counters: RefCell::new(counters),
             random: RefCell::new(1),
+            affinity: RefCell::default(),
+            sockets: RefCell::default(),
+            now: Cell::new(1_000_000_000),
         }
+    }
+
+    /// At this many seconds, with what clients had before.
+    #[allow(dead_code, reason = "the scenarios have no time")]
+    pub(crate) fn at(self, seconds: u64, affinity: Affinities) -> Self {
+        self.now.set(seconds * 1_000_000_000);
+        self.affinity.replace(affinity);
+        self
+    }
+
+    #[allow(dead_code, reason = "as above")]
+    pub(crate) fn affinities(&self) -> Affinities {
+        self.affinity.borrow().clone()
     }
 
     #[allow(dead_code, reason = "the properties start anew each time")]
@@ -70,8 +97,15 @@ impl<'a> Kernel<'a> {
         let Some(front) = front::find(&Rows { image, caller }, &key) else {
             return Ok(Outcome::Passed);
         };
-        match choose::choose(self, image.ports.get(front.port).root()) {
+        let word = image.ports.get(front.port);
+        let connect = Connect {
+            kernel: self,
+            caller,
+            port: front.port,
+        };
+        match sticky::select(&connect, word.root(), word.generation()) {
             Ok(choice) => {
+                *self.sockets.borrow_mut().entry(choice.backend).or_default() += 1;
                 let row = image.backends.get(choice.backend);
                 let port = Port::new(u16::from_be_bytes(row.port)).ok_or(Refusal::Dangling)?;
                 let ip = keys::ip(row.address);
@@ -113,34 +147,79 @@ impl Fronts for Rows<'_> {
     }
 }
 
-impl Tables for Kernel<'_> {
+/// One connect of one client.
+struct Connect<'k, 'a> {
+    kernel: &'k Kernel<'a>,
+    caller: Caller,
+    port: u32,
+}
+
+impl Connect<'_, '_> {
+    fn key(&self) -> (u64, u32) {
+        (self.client(), self.port)
+    }
+}
+
+impl Memory for Connect<'_, '_> {
+    fn recall(&self) -> Option<values::Affinity> {
+        self.kernel.affinity.borrow().get(&self.key()).copied()
+    }
+
+    fn remember(&self, affinity: &values::Affinity) {
+        let mut all = self.kernel.affinity.borrow_mut();
+        all.insert(self.key(), *affinity);
+    }
+
+    fn now(&self) -> u64 {
+        self.kernel.now.get()
+    }
+
+    fn holds(&self, root: u32, backend: u32) -> bool {
+        let mut walk = Walk::new(root, backend);
+        while walk.step(self) {}
+        walk.has_found()
+    }
+}
+
+impl Tables for Connect<'_, '_> {
     fn table(&self, id: u32) -> Option<&values::Table> {
-        self.arrays.tables.get(&id)
+        self.kernel.arrays.tables.get(&id)
     }
 
     fn group(&self, id: u32) -> Option<&values::Group> {
-        self.arrays.groups.get(&id)
+        self.kernel.arrays.groups.get(&id)
     }
 
     fn backend(&self, id: u32) -> Option<&values::Backend> {
-        self.arrays.backends.get(&id)
+        self.kernel.arrays.backends.get(&id)
     }
 
     fn slot(&self, index: u32) -> Option<u32> {
-        Some(self.image.slots.get(index))
+        Some(self.kernel.image.slots.get(index))
     }
 
     fn tick(&self, counter: u32) -> Option<u64> {
         assert_ne!(counter, 0, "entry 0 is never given out");
-        let mut counters = self.counters.borrow_mut();
+        let mut counters = self.kernel.counters.borrow_mut();
         let value = counters.entry(counter).or_default();
         *value += 1;
         Some(*value - 1)
     }
 
+    /// Pods are told apart by their cgroup here, as by their network there.
+    fn client(&self) -> u64 {
+        self.caller.cgroup.unwrap_or_default()
+    }
+
+    /// No socket is ever closed here.
+    fn sockets(&self, backend: u32) -> u64 {
+        let sockets = self.kernel.sockets.borrow();
+        sockets.get(&backend).copied().unwrap_or_default()
+    }
+
     /// A permuted congruential generator: the same sequence in every run.
     fn random(&self) -> u32 {
-        let mut state = self.random.borrow_mut();
+        let mut state = self.kernel.random.borrow_mut();
         *state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
         let word = ((*state >> ((*state >> 28) + 4)) ^ *state).wrapping_mul(277_803_737);
         (word >> 22) ^ word

@@ -114,6 +114,7 @@ impl Bed {
                 length,
                 counter: id,
                 next: 0,
+                affinity: 0,
             },
         )?;
         Ok(id)

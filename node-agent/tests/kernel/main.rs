@@ -10,6 +10,7 @@ use sluice_testbed::{
 
 mod bed;
 mod choices;
+mod clients;
 mod datagrams;
 mod frontends;
 mod instructions;
@@ -23,6 +24,7 @@ mod worlds;
 
 fn main() -> ExitCode {
     use choices::*;
+    use clients::*;
     use datagrams::*;
     use frontends::*;
     use instructions::*;
@@ -72,6 +74,9 @@ fn main() -> ExitCode {
             test!(node_ports_follow_the_addresses_of_nodes),
             test!(external_traffic_policy_local_leaves_other_nodes_ports_alone),
             test!(internal_traffic_policy_local_reaches_this_nodes_endpoints_or_refuses),
+            test!(session_affinity_keeps_each_client_until_its_backend_goes),
+            test!(a_consistent_service_gives_each_pod_the_same_backend),
+            test!(least_connections_evens_out_what_is_open),
             test!(objects_maps_and_connects_say_the_same),
             test!(writes_that_fail_at_random_still_end_in_the_same_image),
         ],

@@ -299,6 +299,7 @@ impl World {
 fn service(rng: &mut Rng, number: u8) -> Value {
     let v4 = format!("198.18.0.{}", number + 1);
     let v6 = format!("fd5e:1::{}", number + 1);
+    let balancing = ["RoundRobin", "Random", "LeastConnections", "Consistent"];
     let ips = [json!([v4]), json!([v6]), json!([v4, v6])];
     let ports = PORTS_OF_SERVICES
         .iter()
@@ -310,8 +311,14 @@ fn service(rng: &mut Rng, number: u8) -> Value {
     }
     json!({
         "apiVersion": "v1", "kind": "Service",
-        "metadata": {"namespace": NAMESPACE, "name": format!("s{number}")},
-        "spec": {"clusterIPs": ips[rng.usize(..3)], "ports": ports},
+        "metadata": {
+            "namespace": NAMESPACE, "name": format!("s{number}"),
+            "annotations": {"sluice.dev/balancing": balancing[rng.usize(..4)]},
+        },
+        "spec": {
+            "clusterIPs": ips[rng.usize(..3)], "ports": ports,
+            "sessionAffinity": if rng.u8(..4) == 0 { "ClientIP" } else { "None" },
+        },
     })
 }
 

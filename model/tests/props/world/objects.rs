@@ -107,11 +107,14 @@ fn outside() -> impl Strategy<Value = (Value, Value)> {
     let policy = || select(vec!["Cluster", "Cluster", "Local"]);
     let external = prop::sample::subsequence(EXTERNAL_ADDRESSES.to_vec(), 0..=2);
     let ingress = prop::sample::subsequence(EXTERNAL_ADDRESSES.to_vec(), 0..=2);
-    let parts = (kind, policy(), policy(), external, ingress, any::<bool>());
-    parts.prop_map(|(kind, internal, outward, external, ingress, proxy)| {
+    let affinity = select(vec!["None", "None", "None", "ClientIP"]);
+    let rest = (external, ingress, any::<bool>(), affinity);
+    let parts = (kind, policy(), policy(), rest);
+    parts.prop_map(|(kind, internal, outward, rest)| {
+        let (external, ingress, proxy, affinity) = rest;
         let spec = json!({
             "type": kind, "internalTrafficPolicy": internal, "externalTrafficPolicy": outward,
-            "externalIPs": external,
+            "externalIPs": external, "sessionAffinity": affinity,
         });
         let mode = if proxy { "Proxy" } else { "VIP" };
         let ingress = ingress.iter().map(|ip| json!({"ip": ip, "ipMode": mode}));
@@ -122,15 +125,19 @@ fn outside() -> impl Strategy<Value = (Value, Value)> {
 
 pub(crate) fn service() -> impl Strategy<Value = Value> {
     let left_alone = select(vec![false, false, false, false, true]);
-    let parts = (
-        0..SERVICES,
-        shape(),
-        outside(),
-        left_alone,
-        ports(),
-        created(),
-    );
-    parts.prop_map(|(n, mut spec, (outside, status), left_alone, ports, created)| {
+    let balancing = select(vec![
+        None,
+        None,
+        None,
+        Some("Random"),
+        Some("LeastConnections"),
+        Some("Consistent"),
+        Some("Unknown"),
+    ]);
+    let labels = (left_alone, balancing, created());
+    let parts = (0..SERVICES, shape(), outside(), ports(), labels);
+    parts.prop_map(|(n, mut spec, (outside, status), ports, labels)| {
+        let (left_alone, balancing, created) = labels;
         if spec.get("type").is_none()
             && let (Some(spec), Some(outside)) = (spec.as_object_mut(), outside.as_object())
         {
@@ -146,6 +153,9 @@ pub(crate) fn service() -> impl Strategy<Value = Value> {
             })
             .collect();
         let mut meta = meta(&format!("s{n}"), created);
+        if let Some(balancing) = balancing {
+            meta["annotations"] = json!({"sluice.dev/balancing": balancing});
+        }
         if left_alone {
             meta["labels"] = json!({"service.kubernetes.io/service-proxy-name": "other"});
         }
