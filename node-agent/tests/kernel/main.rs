@@ -14,6 +14,7 @@ mod clients;
 mod datagrams;
 mod frontends;
 mod instructions;
+mod oracle;
 mod privileges;
 mod refusal;
 mod schedules;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     use datagrams::*;
     use frontends::*;
     use instructions::*;
+    use oracle::*;
     use privileges::*;
     use refusal::*;
     use schedules::*;
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
             test!(no_backend_is_connection_refused_for_a_datagram),
             test!(no_backend_is_a_closed_port_for_a_datagram_by_way_of_loopback),
             test!(a_socket_with_too_many_services_forgets_the_oldest_and_that_is_counted),
+            test!(a_datagram_program_sees_the_service_where_it_would_see_the_backend),
             test!(a_survey_tells_every_datagram_socket_that_was_translated),
             test!(a_socket_is_ended_alone),
             test!(a_schedule_is_kept_by_parallel_connects),

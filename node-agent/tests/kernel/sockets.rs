@@ -199,6 +199,28 @@ fn programs(peer: SocketAddr) -> Vec<(&'static str, Vec<Step>)> {
             ],
         ),
         (
+            "connect without blocking, twice",
+            vec![
+                nonblocking(Transport::Tcp),
+                connect(),
+                Step::AwaitWritable { socket: 0 },
+                connect(),
+                connect(),
+                receive(),
+            ],
+        ),
+        (
+            "connect and send at once",
+            vec![
+                Step::tcp(family),
+                Step::SendFast {
+                    socket: 0,
+                    data: b"hello".to_vec(),
+                    address: peer,
+                },
+            ],
+        ),
+        (
             "never connected",
             vec![
                 Step::tcp(family),
