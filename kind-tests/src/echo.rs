@@ -45,7 +45,17 @@ pub struct Placed {
 impl Echo<'_> {
     /// Makes the objects, and waits until all pods are ready.
     pub fn roll_out(&self, cluster: &Access) -> Result<Running> {
-        cluster.apply(&self.objects().to_string())?;
+        self.make(cluster)?;
+        self.running(cluster)
+    }
+
+    /// Makes the objects, and waits for nothing.
+    pub fn make(&self, cluster: &Access) -> Result<()> {
+        cluster.apply(&self.objects().to_string())
+    }
+
+    /// Waits until all pods are ready.
+    pub fn running(&self, cluster: &Access) -> Result<Running> {
         cluster.rolled_out(
             self.namespace,
             &format!("deployment/{}", self.name),

@@ -33,7 +33,7 @@ pub use api::Api;
 pub use audit::Request;
 pub use control_plane::ControlPlane;
 pub use cut::Cut;
-pub use images::TESTBED;
+pub use images::{TESTBED, write_testbed as write_testbed_image};
 pub use kubectl::Kubectl;
 pub use node::Node;
 pub use pod::Pod;

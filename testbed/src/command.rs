@@ -12,6 +12,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod cluster;
+mod image;
 mod load;
 mod pause;
 mod resolve;
@@ -37,6 +38,7 @@ enum Verb {
     ClusterDown(cluster::down::Args),
     ClusterEnv(cluster::env::Args),
     ClusterKeep(cluster::keep::Args),
+    Image(image::Args),
     Sweep(sweep::Args),
     Pause(pause::Args),
 }
@@ -68,6 +70,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::ClusterDown(args) => cluster::down::run(&args),
         Verb::ClusterEnv(args) => cluster::env::run(&args),
         Verb::ClusterKeep(args) => cluster::keep::run(args),
+        Verb::Image(args) => image::run(&args),
         Verb::Sweep(args) => sweep::run(&args),
         Verb::Pause(args) => pause::run(args),
     }

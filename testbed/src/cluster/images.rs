@@ -16,17 +16,16 @@ pub const TESTBED: &str = "sluice.test/testbed:1";
 /// The program's path inside its image.
 pub(super) const PROGRAM: &str = "/sluice-testbed";
 
+/// Writes the archive of [`TESTBED`] alone.
+pub fn write_testbed(file: &Path) -> Result<()> {
+    own(TESTBED)?.entrypoint([PROGRAM]).write(file)
+}
+
 /// Writes the archives into `folder`.
 pub(super) fn write(folder: &Path, tools: &Tools) -> Result<Vec<PathBuf>> {
-    // Not "self": the loader, which is asked for the libraries, would look at itself.
-    let own = format!("/proc/{}/exe", std::process::id());
     let images = [
-        Image::named(PAUSE)
-            .program(&own, PROGRAM)?
-            .entrypoint([PROGRAM, "pause"]),
-        Image::named(TESTBED)
-            .program(&own, PROGRAM)?
-            .entrypoint([PROGRAM]),
+        own(PAUSE)?.entrypoint([PROGRAM, "pause"]),
+        own(TESTBED)?.entrypoint([PROGRAM]),
         Image::named(COREDNS)
             .program(tools.path("coredns"), "/coredns")?
             .entrypoint(["/coredns"]),
@@ -40,4 +39,11 @@ pub(super) fn write(folder: &Path, tools: &Tools) -> Result<Vec<PathBuf>> {
             Ok(archive)
         })
         .collect()
+}
+
+/// An image with this program in it.
+fn own(name: &str) -> Result<Image> {
+    // Not "self": the loader, which is asked for the libraries, would look at itself.
+    let program = format!("/proc/{}/exe", std::process::id());
+    Image::named(name).program(program, PROGRAM)
 }
