@@ -14,7 +14,16 @@ impl Tally {
 
     pub const fn name(self) -> &'static str {
         match self {
-            Self::PairForgotten => "pair_forgotten",
+            Self::PairForgotten => "pairs_forgotten",
+        }
+    }
+
+    /// What it means.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::PairForgotten => {
+                "Services that a socket forgot while it used them, since it sent datagrams to too many"
+            }
         }
     }
 }

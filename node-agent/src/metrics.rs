@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sluice_node_abi::verdict::Verdict;
+use sluice_node_abi::{tally::Tally, verdict::Verdict};
 use sluice_runtime::metrics::{self, Numbers};
 
 use crate::{agent::Done, sockets::Look};
@@ -56,6 +56,7 @@ impl Counts {
 pub struct Sample {
     pub counts: Counts,
     pub verdicts: Vec<(Verdict, u64)>,
+    pub tallies: Vec<(Tally, u64)>,
     pub ready: bool,
     pub problems: u64,
     pub findings: u64,
@@ -68,6 +69,7 @@ impl metrics::Sample for Sample {
         let Self {
             counts,
             verdicts,
+            tallies,
             ready,
             problems,
             findings,
@@ -145,6 +147,9 @@ impl metrics::Sample for Sample {
         ];
         let help = "Sockets that were ended because their backend had gone";
         numbers.counters("sockets_ended", help, "protocol", ended)?;
+        for (tally, count) in tallies {
+            numbers.counter(tally.name(), tally.text(), *count)?;
+        }
         let help = "Connects by what was decided about them";
         let verdicts = verdicts.iter();
         let verdicts = verdicts.map(|(verdict, count)| (verdict.name(), *count));

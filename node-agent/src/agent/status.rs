@@ -7,7 +7,7 @@ use sluice_model::{
     ids::Capacities,
     key::{ServiceKey, SplitKey},
 };
-use sluice_node_abi::{maps, verdict};
+use sluice_node_abi::maps;
 
 use super::{Agent, self_test::Passed};
 use crate::{
@@ -154,13 +154,14 @@ impl Agent<Kernel> {
         let unread = |error| {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "cannot read the verdicts"
+                "cannot read what the programs have counted"
             );
-            Vec::<(verdict::Verdict, u64)>::new()
         };
+        let tallies = self.maps.tallies().map_err(unread);
         Sample {
             counts: self.counts.clone(),
-            verdicts: self.maps.verdicts().unwrap_or_else(unread),
+            verdicts: self.maps.verdicts().map_err(unread).unwrap_or_default(),
+            tallies: tallies.unwrap_or_default(),
             ready: self.is_ready().is_ok(),
             problems: self.problems.len() as u64,
             findings: self.findings().len() as u64,
