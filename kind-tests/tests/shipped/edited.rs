@@ -8,7 +8,7 @@ use sluice_kind_tests::shop::{CANARY, CHECKOUT, STABLE, Shop};
 use sluice_testbed::load::{Load, Stretch};
 use sluice_testbed::tier::{eventually, is_long};
 
-use crate::bed::{PATIENCE, SCENE, alone};
+use crate::bed::{PATIENCE, alone};
 
 /// Half a millisecond between connects.
 const RATE: f64 = 2_000.0;
@@ -19,7 +19,8 @@ const AIM: f64 = 250.0;
 pub(crate) fn edits_reach_connects() -> Result<()> {
     let bed = alone()?;
     let edits = if is_long() { 200 } else { 20 };
-    let shop = Shop::open(&bed, SCENE)?;
+    // Not the shop of the others: what kubectl patch has written is its own, and apply leaves it alone.
+    let shop = Shop::open(&bed, "edited")?;
     let node = bed.nodes()?.swap_remove(0);
     let client = echo::client(&bed, shop.namespace(), "client", &node)?;
     let address = *shop.addresses.first().context("it has an address")?;
