@@ -7,7 +7,7 @@ XTASK := $(CARGO) run $(if $(BUILT),--quiet) --package sluice-xtask --
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo test test-all lint images kernels cluster cluster-down cluster-env clean cargo
+.PHONY: help setup demo bench test test-all lint images kernels cluster cluster-down cluster-env clean cargo
 
 help: ## Show this list.
 	@echo "Sluice. Each target sets up what it needs; the first run takes a while, later ones do not."
@@ -30,6 +30,9 @@ lint: cargo ## Check format, lints, shell, Go, and the rules on dependencies.
 
 images: cargo ## Write the container images (OCI archives) into target/images; TAG=… names another version.
 	@$(XTASK) images $(if $(TAG),--tag $(TAG))
+
+bench: cargo ## Measure Sluice beside kube-proxy into docs/benchmarks (root); QUICK=1 in minutes, ONLY=p1,p3,p4,p6.
+	@$(XTASK) bench $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 kernels: cargo ## Boot Linux 5.10, 6.1, 6.12 and the newest in qemu: a table of features and tests.
 	@$(XTASK) kernels

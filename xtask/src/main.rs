@@ -3,6 +3,7 @@
 //! A task that fails says so in sentences and exits non-zero; there is no panic to read and no
 //! backtrace. What a task needs it sets up by itself, see [`setup`].
 
+mod bench;
 mod cache;
 mod clean;
 mod demo;
@@ -49,6 +50,8 @@ enum Task {
     Kernels(kernels::Args),
     /// Show on this machine's kernel what Sluice promises, with numbers.
     Demo(demo::Args),
+    /// Measure Sluice beside the real kube-proxy, and write tables and plots.
+    Bench(bench::Args),
     /// Run the testbed's program, for instance `testbed cluster --nodes 2`.
     Testbed(testbed::Args),
     /// Remove build results; with --cache also the downloaded and built tools.
@@ -87,6 +90,10 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Kernels(args) => kernels::run(&workspace, &args),
         Task::Demo(args) => {
             demo::run(&workspace, &args)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Bench(args) => {
+            bench::run(&workspace, args)?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Testbed(args) => {

@@ -84,8 +84,12 @@ impl Api {
     }
 
     /// Where etcd serves clients, without encryption, in the fabric's namespace.
-    pub fn etcd(&self) -> &'static str {
+    pub fn etcd(&self) -> SocketAddr {
         ETCD
+    }
+
+    pub fn run(&self) -> &Run {
+        &self.run
     }
 
     /// The programs, the API server first.

@@ -3,7 +3,7 @@
 //! The namespace is private, so each listens on its ordinary port.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ mod api_server;
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long one question to a server that may be frozen waits.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
-pub(super) const ETCD: &str = "http://127.0.0.1:2379";
+pub(super) const ETCD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2379);
 
 /// The running programs, to each of which things may happen on purpose. The API server ends before its store.
 #[derive(Debug)]
@@ -117,8 +117,8 @@ impl Starter<'_> {
             .args(["--name=etcd", "--unsafe-no-fsync", "--log-level=warn"])
             .arg(flag("data-dir", &data))
             .args([
-                format!("--listen-client-urls={ETCD}"),
-                format!("--advertise-client-urls={ETCD}"),
+                format!("--listen-client-urls=http://{ETCD}"),
+                format!("--advertise-client-urls=http://{ETCD}"),
             ]);
         Daemon::start("etcd", command)
     }
@@ -127,7 +127,7 @@ impl Starter<'_> {
         let program = "kube-apiserver";
         let command = self
             .command(program)?
-            .arg(format!("--etcd-servers={ETCD}"))
+            .arg(format!("--etcd-servers=http://{ETCD}"))
             .args(api_server::serving(self.fabric, self.authority)?)
             .args(api_server::trusting(self.authority))
             .args(api_server::reaching(self.authority)?);

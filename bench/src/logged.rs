@@ -1,0 +1,57 @@
+//! What the agent's log says of its passes: the agent's own clock.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+/// A turn from changes that were heard to the last map write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pass {
+    /// When it was over.
+    pub(crate) logged: Timestamp,
+    pub(crate) took: Duration,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    timestamp: Timestamp,
+    fields: Fields,
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    message: String,
+    took_us: u64,
+}
+
+/// The passes in a log of JSON lines, in order; other lines are passed over.
+pub(crate) fn passes(log: &str) -> impl Iterator<Item = Pass> {
+    let pass = |line: &str| {
+        let Line { timestamp, fields } = serde_json::from_str(line).ok()?;
+        (fields.message == "pass").then_some(Pass {
+            logged: timestamp,
+            took: Duration::from_micros(fields.took_us),
+        })
+    };
+    log.lines().filter_map(pass)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_are_found_among_other_lines() {
+        let log = r#"{"timestamp":"2026-11-21T06:00:00.000000Z","level":"INFO","fields":{"message":"starting","node":"sluice"},"target":"a"}
+no JSON
+{"timestamp":"2026-11-21T06:00:01.500000Z","level":"INFO","fields":{"message":"pass","compiled":3,"took_us":2500},"target":"a"}
+"#;
+        let found: Vec<_> = passes(log).collect();
+        let expected = Pass {
+            logged: "2026-11-21T06:00:01.5Z".parse().unwrap(),
+            took: Duration::from_micros(2_500),
+        };
+        assert_eq!(found, [expected]);
+    }
+}
