@@ -10,6 +10,7 @@
 mod absence;
 mod changes;
 mod follow;
+mod loose;
 pub mod read;
 
 use std::{fmt::Debug, panic};

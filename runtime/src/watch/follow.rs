@@ -5,13 +5,13 @@
 
 use std::{error::Error, fmt, fmt::Debug, time::Duration};
 
-use futures_util::{StreamExt, pin_mut};
+use futures_util::{Stream, StreamExt, pin_mut};
 use k8s_openapi::{jiff::Timestamp, serde::de::DeserializeOwned};
 use kube::{
     Resource,
     api::{ListParams, WatchEvent, WatchParams},
+    core::{ObjectList, Request},
 };
-use sluice_model::key::Name;
 use tokio::{
     sync::mpsc::Sender,
     time::{Instant, sleep, timeout},
@@ -21,6 +21,7 @@ use tracing::debug;
 use super::{
     Asked, Heard, Trouble,
     absence::{self, code},
+    loose::Loose,
 };
 use crate::pause::{Pause, jittered};
 
@@ -207,7 +208,7 @@ impl<T, M> Follow<T, M> {
         };
         let silent =
             |time: Duration| format!("the API server said nothing for {} s", time.as_secs());
-        let events = match timeout(OPEN, asked.api.watch(&params, version)).await {
+        let events = match timeout(OPEN, events(asked, &params, version)).await {
             Err(_) => return Ok(End::Broken(silent(OPEN))),
             Ok(Err(error)) if code(&error) == Some(GONE) || asked.lacks(&error) => {
                 return Ok(End::Lost(None));
@@ -225,12 +226,12 @@ impl<T, M> Follow<T, M> {
             };
             let heard = match event {
                 Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
-                    note(version, object.meta().resource_version.clone());
-                    read(&object).map(Heard::Set)
+                    note(version, object.version());
+                    object.heard(read)
                 }
                 Ok(WatchEvent::Deleted(object)) => {
-                    note(version, object.meta().resource_version.clone());
-                    Name::of(object.meta()).map(Heard::Gone)
+                    note(version, object.version());
+                    object.name().map(Heard::Gone)
                 }
                 Ok(WatchEvent::Bookmark(bookmark)) => {
                     note(version, Some(bookmark.metadata.resource_version));
@@ -283,19 +284,44 @@ impl<T, M> Follow<T, M> {
 /// Every object of a kind, page by page, and the version that this is a view of.
 async fn whole_list<K, T>(asked: &Asked<K>, read: &Read<K, T>) -> kube::Result<(Vec<T>, String)>
 where
-    K: Clone + DeserializeOwned + Debug,
+    K: Resource + Clone + DeserializeOwned,
 {
     let mut params = ListParams::default().limit(PAGE);
     params.field_selector.clone_from(&asked.fields);
     let mut objects = Vec::new();
     loop {
-        let page = asked.api.list(&params).await?;
-        objects.extend(page.items.iter().filter_map(read));
+        let page = page(asked, &params).await?;
+        let readable = page.items.iter().filter_map(Loose::readable);
+        objects.extend(readable.filter_map(read));
         params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
         if params.continue_token.is_none() {
             return Ok((objects, page.metadata.resource_version.unwrap_or_default()));
         }
     }
+}
+
+async fn page<K>(asked: &Asked<K>, params: &ListParams) -> kube::Result<ObjectList<Loose<K>>>
+where
+    K: Resource + Clone + DeserializeOwned,
+{
+    let request = Request::new(asked.api.resource_url()).list(params);
+    let request = request.map_err(kube::Error::BuildRequest)?;
+    asked.api.clone().into_client().request(request).await
+}
+
+/// What happened to objects of a kind after this version.
+async fn events<K>(
+    asked: &Asked<K>,
+    params: &WatchParams,
+    version: &str,
+) -> kube::Result<impl Stream<Item = kube::Result<WatchEvent<Loose<K>>>> + use<K>>
+where
+    K: Resource + Clone + DeserializeOwned,
+{
+    let request = Request::new(asked.api.resource_url()).watch(params, version);
+    let request = request.map_err(kube::Error::BuildRequest)?;
+    let client = asked.api.clone().into_client();
+    client.request_events(request).await
 }
 
 fn note(version: &mut String, seen: Option<String>) {
