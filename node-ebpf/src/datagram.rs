@@ -129,7 +129,9 @@ pub(crate) fn holds(root: u32, backend: u32) -> bool {
     if unsafe { read_volatile(&raw const HAS_LOOPS) } == 0 {
         return false;
     }
-    let mut walk = Walk::new(root, backend);
+    let Some(mut walk) = Walk::new(&Kernel::of_nobody(), root, backend) else {
+        return false;
+    };
     // SAFETY: the callback takes what it is given here, and runs before the helper returns.
     unsafe {
         bpf_loop(

@@ -4,8 +4,12 @@
 //! have this address, and outlives its membership in one of them. Every slot has to be looked at,
 //! so this is a [`Walk`] of single steps, which the kernel's own loop takes: the verifier looks at one step
 //! instead of at thousands.
+//!
+//! Kernels before 6.7 verify that step as if it ran once, from where the walk begins, and cut off what such a
+//! step cannot reach. So a walk begins amid what it read from maps, of which the verifier knows nothing; a
+//! constant there would be taken for one at every step.
 
-use crate::choose::{TIERS, Tables};
+use crate::choose::Tables;
 
 /// How many steps a walk may take. A backend further on counts as gone, and the socket chooses
 /// again.
@@ -17,7 +21,6 @@ pub struct Walk {
     backend: u32,
     /// The table to look at when this one is done.
     next: u32,
-    tiers: u32,
     group: u32,
     groups_end: u32,
     slot: u32,
@@ -26,19 +29,23 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// In search of `backend` through the table `root`.
+    /// In search of `backend` through the table `root`. `None` if there is no such table.
     #[inline(always)]
-    pub const fn new(root: u32, backend: u32) -> Self {
-        Self {
+    pub fn new<T: Tables>(tables: &T, root: u32, backend: u32) -> Option<Self> {
+        let table = tables.table(root)?;
+        let mut walk = Self {
             backend,
-            next: root,
-            tiers: 0,
-            group: 0,
-            groups_end: 0,
+            next: table.next,
+            group: table.offset,
+            groups_end: table.offset.wrapping_add(table.length),
             slot: 0,
             slots_end: 0,
             found: 0,
+        };
+        if table.length != 0 {
+            walk.enter_group(tables);
         }
+        Some(walk)
     }
 
     #[inline(always)]
@@ -56,24 +63,25 @@ impl Walk {
             }
             self.slot = self.slot.wrapping_add(1);
         } else if self.group != self.groups_end {
-            let id = tables.slot(self.group).unwrap_or_default();
-            self.group = self.group.wrapping_add(1);
-            if let Some(row) = tables.group(id).filter(|_| id != 0) {
-                self.slot = row.offset;
-                self.slots_end = row.offset.wrapping_add(row.length);
-            }
+            self.enter_group(tables);
         } else {
-            let Some(table) = tables.table(self.next) else {
+            let Some(table) = tables.table(self.next).filter(|_| self.next != 0) else {
                 return false;
             };
-            if self.next == 0 || self.tiers == TIERS {
-                return false;
-            }
-            self.tiers += 1;
             self.next = table.next;
             self.group = table.offset;
             self.groups_end = table.offset.wrapping_add(table.length);
         }
         true
+    }
+
+    #[inline(always)]
+    fn enter_group<T: Tables>(&mut self, tables: &T) {
+        let id = tables.slot(self.group).unwrap_or_default();
+        self.group = self.group.wrapping_add(1);
+        if let Some(row) = tables.group(id).filter(|_| id != 0) {
+            self.slot = row.offset;
+            self.slots_end = row.offset.wrapping_add(row.length);
+        }
     }
 }

@@ -175,7 +175,9 @@ impl Memory for Connect<'_, '_> {
     }
 
     fn holds(&self, root: u32, backend: u32) -> bool {
-        let mut walk = Walk::new(root, backend);
+        let Some(mut walk) = Walk::new(self, root, backend) else {
+            return false;
+        };
         while walk.step(self) {}
         walk.has_found()
     }
