@@ -7,7 +7,7 @@
 
 mod writer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sluice_crds::{
     conditions::{ConditionType, Reason},
@@ -24,6 +24,11 @@ pub use writer::{MANAGER, Writer};
 
 /// Map use is told again when it has moved by one part in so many.
 const STEPS: u64 = 16;
+
+/// The largest size of all entries together: a store takes no object above 1.5 MiB.
+const MAX_BYTES: usize = 1_400_000;
+/// The size of an entry without its texts, at most.
+const ENTRY_BYTES: usize = 224;
 
 /// How much a report says that the last one did not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,10 +50,11 @@ pub fn of<M: Maps>(agent: &Agent<M>, node: &Node) -> NodeReportStatus {
         ready: readiness.is_ok(),
         message: cut(&readiness.err().unwrap_or_default()),
         drift: agent.counts().drift,
-        policies: splits
-            .filter_map(|(key, fact)| policy(agent, key, fact))
-            .take(MAX_POLICIES)
-            .collect(),
+        policies: fitting(
+            splits
+                .filter_map(|(key, fact)| policy(agent, key, fact))
+                .collect(),
+        ),
         maps: agent
             .map_use()
             .into_iter()
@@ -117,6 +123,49 @@ fn policy<M: Maps>(agent: &Agent<M>, key: &SplitKey, fact: &split::Fact) -> Opti
         reason,
         message: cut(message),
     })
+}
+
+/// As many as one object can hold. Where that is not all of them, each namespace has the same part
+/// of it, lest one with many splits takes the report away from all others.
+fn fitting(policies: Vec<PolicyReport>) -> Vec<PolicyReport> {
+    let mut of_namespace = BTreeMap::<&str, usize>::new();
+    let mut order = Vec::new();
+    for (i, policy) in policies.iter().enumerate() {
+        let before = of_namespace.entry(&policy.namespace).or_default();
+        let size = size(policy);
+        *before += size;
+        order.push((*before, i, size));
+    }
+    order.sort_unstable();
+    let mut left = MAX_BYTES;
+    let kept: BTreeSet<usize> = order
+        .into_iter()
+        .take(MAX_POLICIES)
+        .map_while(|(_, i, size)| {
+            left = left.checked_sub(size)?;
+            Some(i)
+        })
+        .collect();
+    let policies = policies.into_iter().enumerate();
+    let kept = policies.filter(|(i, _)| kept.contains(i));
+    kept.map(|(_, policy)| policy).collect()
+}
+
+/// How much of a report an entry takes as JSON, and never less than that.
+fn size(policy: &PolicyReport) -> usize {
+    let letter = |byte: u8| match byte {
+        b'"' | b'\\' => 2,
+        b'<' | b'>' | b'&' | ..0x20 | 0x7f.. => 6,
+        _ => 1,
+    };
+    let texts = [
+        &policy.namespace,
+        &policy.name,
+        &policy.uid,
+        &policy.message,
+    ];
+    let letters = texts.into_iter().flat_map(|text| text.bytes());
+    ENTRY_BYTES + letters.map(letter).sum::<usize>()
 }
 
 /// How many backends a connect can reach through the split, on the port that has most: a pod of two
@@ -195,5 +244,39 @@ mod tests {
             change(&mut now);
             assert_eq!(news(&report(), &now), expected, "case {i}");
         }
+    }
+
+    #[test]
+    fn one_namespace_takes_the_report_from_no_other() {
+        let policies = |namespace: &str, count: usize, message: &str| {
+            let policy = PolicyReport {
+                namespace: namespace.into(),
+                message: message.into(),
+                ..report().policies.remove(0)
+            };
+            let named = move |i| PolicyReport {
+                name: format!("split-{i:04}"),
+                ..policy.clone()
+            };
+            (0..count).map(named).collect::<Vec<_>>()
+        };
+        let of = |kept: &[PolicyReport], namespace: &str| {
+            let own = kept.iter().filter(|policy| policy.namespace == namespace);
+            own.count()
+        };
+        for message in [String::new(), "\"<".repeat(MAX_TEXT / 2)] {
+            let mut all = policies("a", 9_000, &message);
+            all.extend(policies("m", 9_000, &message));
+            all.extend(policies("z", 100, ""));
+            let kept = fitting(all);
+            assert!(kept.is_sorted_by_key(|policy| (&policy.namespace, &policy.name)));
+            assert_eq!(of(&kept, "z"), 100);
+            assert!(of(&kept, "a").abs_diff(of(&kept, "m")) <= 1);
+            assert!((100..=MAX_POLICIES).contains(&kept.len()));
+            let size = serde_json::to_vec(&kept).expect("JSON").len();
+            assert!((400_000..=MAX_BYTES).contains(&size), "{size}");
+        }
+        let few = policies("a", 1_000, "");
+        assert_eq!(fitting(few.clone()), few);
     }
 }
