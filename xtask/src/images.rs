@@ -152,3 +152,29 @@ fn stripped(program: &Path, folder: &Path) -> Result<PathBuf> {
     )?;
     Ok(copy)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manifests_name_the_images_of_this_version_and_no_others() {
+        let config = Workspace::find().unwrap().root.join("config");
+        let named = |kustomization: &str| {
+            let text = fs::read_to_string(config.join(kustomization)).unwrap();
+            let (_, images) = text.split_once("images:\n").unwrap();
+            images.trim_end().to_owned()
+        };
+        for component in &COMPONENTS {
+            let name = component.name;
+            assert_eq!(
+                named(&format!("{name}/kustomization.yaml")),
+                format!("- name: {REPOSITORY}/{name}\n  newTag: {VERSION}")
+            );
+        }
+        assert_eq!(
+            named("overlays/cleanup/kustomization.yaml"),
+            format!("- name: {REPOSITORY}/node-agent\n  newTag: {VERSION}")
+        );
+    }
+}

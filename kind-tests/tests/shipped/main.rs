@@ -20,11 +20,14 @@ use befallen::agents_that_are_deleted_are_not_missed;
 use befallen::etcd_that_is_killed_is_not_missed;
 use befallen::the_api_server_that_is_stopped_is_not_missed;
 use edited::edits_reach_connects;
+use guarded::an_agent_writes_only_the_report_of_its_own_node;
+use guarded::operator_and_webhook_are_pods_that_a_restricted_namespace_takes;
 use refused::a_missing_service_is_a_warning;
 use refused::each_bad_split_is_refused_by_its_layer_with_the_field;
 use refused::what_is_stored_without_the_webhook_does_not_act_and_says_so;
 use removed::what_is_removed_leaves_nothing_and_kube_proxy_takes_over;
 use reported::programmed_waits_for_every_node_and_names_the_one_that_is_silent;
+use rights::every_right_is_used_and_none_is_missed;
 use shared_out::a_split_is_exact_as_soon_as_it_is_programmed;
 use upgraded::no_connect_fails_while_all_images_change;
 
@@ -33,11 +36,13 @@ mod asked;
 mod bed;
 mod befallen;
 mod edited;
+mod guarded;
 mod population;
 mod processes;
 mod refused;
 mod removed;
 mod reported;
+mod rights;
 mod shared_out;
 mod upgraded;
 
@@ -60,6 +65,8 @@ fn main() -> ExitCode {
             test!(kubectl_sluice_shows_splits_nodes_and_where_a_connect_goes),
             test!(each_bad_split_is_refused_by_its_layer_with_the_field),
             test!(a_missing_service_is_a_warning),
+            test!(an_agent_writes_only_the_report_of_its_own_node),
+            test!(operator_and_webhook_are_pods_that_a_restricted_namespace_takes),
             test!(what_is_stored_without_the_webhook_does_not_act_and_says_so).lacking(own),
             test!(what_is_applied_twice_does_not_change).lacking(own),
             test!(programmed_waits_for_every_node_and_names_the_one_that_is_silent).lacking(own),
@@ -68,6 +75,7 @@ fn main() -> ExitCode {
             test!(etcd_that_is_killed_is_not_missed).lacking(own),
             test!(the_api_server_that_is_stopped_is_not_missed).lacking(own),
             test!(no_connect_fails_while_all_images_change).lacking(own),
+            test!(every_right_is_used_and_none_is_missed).lacking(own),
             test!(what_is_removed_leaves_nothing_and_kube_proxy_takes_over).lacking(own),
         ],
     )

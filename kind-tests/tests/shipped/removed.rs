@@ -13,6 +13,7 @@ use sluice_testbed::load::Target;
 use sluice_testbed::tier::eventually;
 
 use crate::bed::{PATIENCE, SCENE, alone};
+use crate::rights;
 
 /// What an installation could leave behind.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,6 +73,7 @@ pub(crate) fn what_is_removed_leaves_nothing_and_kube_proxy_takes_over() -> Resu
         "an installation leaves no traces: {with:?}"
     );
 
+    rights::remember(cluster)?;
     cluster.uninstall()?;
     eventually(PATIENCE, "all is as before the installation", || {
         let now = Listing::of(cluster)?;

@@ -1,4 +1,4 @@
-//! Sluice in a cluster, as it is shipped: the images that `cargo xtask images` wrote, the manifests of `config/default`.
+//! Sluice in a cluster, as it is shipped: the images that `cargo xtask images` wrote, the manifests of `config`.
 //!
 //! An overlay says what no manifest can know: where the API server is, since nobody carries its Service before the
 //! agents do, and which cgroups are a node's, since several nodes stand on one kernel. It changes nothing else.
@@ -30,6 +30,8 @@ pub const NEXT: &str = "next";
 const FOLDER: &str = "SLUICE_IMAGES";
 /// Where a pod of an agent sees the root of its node's file systems.
 const HOST: &str = "/host";
+/// The manifests.
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config");
 /// The namespace and the DaemonSet that clean nodes up.
 const CLEANUP: &str = "sluice-cleanup";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -72,18 +74,17 @@ impl Cluster {
     pub fn overlay(&self, version: &str) -> Result<PathBuf> {
         let folder = self.run().folder().join(format!("sluice-{version}"));
         fs::create_dir_all(&folder)?;
-        let settings = json!({
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": { "name": AGENT, "namespace": NAMESPACE },
-            "data": { "api-server": addresses::api_url(self.fabric()) },
-        });
-        fs::write(folder.join("settings.json"), settings.to_string())?;
-        let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/default");
+        let base = Path::new(CONFIG).join("overlays/replace-kube-proxy");
         let kustomization = json!({
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
-            "resources": [relative(&folder, &default)?, "settings.json"],
+            "resources": [relative(&folder, &base)?],
+            "configMapGenerator": [{
+                "name": AGENT,
+                "namespace": NAMESPACE,
+                "behavior": "merge",
+                "literals": [format!("api-server={}", addresses::api_url(self.fabric()))],
+            }],
             "images": COMPONENTS.map(|name| json!({ "name": format!("sluice.dev/{name}"), "newTag": version })),
             "patches": [{ "patch": cgroup_roots(self.run()).to_string() }],
         });
@@ -102,7 +103,7 @@ impl Cluster {
     /// Removes Sluice: its objects, then what its agents left in the kernels of the nodes.
     pub fn uninstall(&self) -> Result<()> {
         let overlay = self.overlay(VERSION)?;
-        let cleanup = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/overlays/cleanup");
+        let cleanup = Path::new(CONFIG).join("overlays/cleanup");
         let delete = ["delete", "--wait", "--ignore-not-found", "--kustomize"].map(OsStr::new);
         self.kubectl([&delete[..], &[overlay.as_os_str()]].concat())?;
         let apply = ["apply", "--server-side", "--kustomize"].map(OsStr::new);
