@@ -325,15 +325,17 @@ impl Lowered {
             let same_schedule = live.schedule.is_some() && live.schedule == old.schedule;
             counter = same_schedule.then_some(table.counter);
         } else if let Some(restored) = &mut self.restored
-            && let Some((id, word)) = restored.adopt_port(&live.frontends)
+            && let Some((id, word)) = restored.port_of(&live.frontends)
         {
             if let Some(table) = restored.adopt_table(word.root(), wanted) {
                 live.id = id;
                 live.root = word.root();
+                restored.adopt_port(id);
                 self.adopt_table(live.root, table, wanted.slots);
                 return Ok(Word::Adopt(word));
             }
             if restored.is_led_to_only_by(id, &live.frontends) {
+                restored.adopt_port(id);
                 live.id = id;
             }
         }

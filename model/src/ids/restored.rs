@@ -61,12 +61,15 @@ impl Restored {
         restored
     }
 
-    /// The port that one of these frontends led to.
-    pub(crate) fn adopt_port(&mut self, frontends: &[FrontendKey]) -> Option<(u32, values::Port)> {
+    /// The port that one of these frontends led to, if nobody has adopted it.
+    pub(crate) fn port_of(&self, frontends: &[FrontendKey]) -> Option<(u32, values::Port)> {
         let mut known = frontends.iter().filter_map(|key| self.ports.get(key));
-        let port = known.find(|(id, _)| !self.adopted.contains(&Row::Port(*id)))?;
-        self.adopted.insert(Row::Port(port.0));
-        Some(*port)
+        let free = |(id, _): &&(u32, values::Port)| !self.adopted.contains(&Row::Port(*id));
+        known.find(free).copied()
+    }
+
+    pub(crate) fn adopt_port(&mut self, id: u32) {
+        self.adopted.insert(Row::Port(id));
     }
 
     /// Whether every frontend that led to this port is among these.

@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 use sluice_model::image::{Entry, Image};
-use sluice_node_abi::values::{Backend, Frontend, Group, NodeAddress, Port, Table};
+use sluice_node_abi::{
+    keys::FrontendKey,
+    values::{Backend, Frontend, Group, NodeAddress, Port, Table},
+};
 
 use crate::{
     config,
@@ -83,13 +86,19 @@ proptest! {
         for key in node.observed.frontends.keys() {
             let (old, new) = (node.observed.frontends.get(key), again.observed.frontends.get(key));
             if let (Some(old), Some(new)) = (old, new) {
-                // Ports that became one keep the id of one of them.
                 let after = &again.observed.frontends;
                 let before = &node.observed.frontends;
+                // A port that an address has left may have been replaced.
+                let stays = |(key, was): (&FrontendKey, &Frontend)| {
+                    let now = after.get(key).map(|now| now.port);
+                    was.port != old.port || now == Some(new.port)
+                };
+                // Ports that became one keep the id of one of them.
                 let kept = after.iter().any(|(key, now)| {
                     let was = before.get(key).is_some_and(|was| was.port == now.port);
                     was && (now.port == old.port || now.port == new.port)
                 });
+                let kept = kept || !before.iter().all(stays);
                 prop_assert!(old.port == new.port || kept);
             }
         }
