@@ -25,6 +25,7 @@ pub(crate) use restored::Restored;
 pub struct Capacities {
     pub frontends: u32,
     pub nodes: u32,
+    pub callers: u32,
     pub ports: u32,
     pub tables: u32,
     pub slots: u32,
@@ -38,6 +39,7 @@ impl Default for Capacities {
         Self {
             frontends: capacity::FRONTENDS,
             nodes: capacity::NODES,
+            callers: capacity::CALLERS,
             ports: capacity::PORTS,
             tables: capacity::TABLES,
             slots: capacity::SLOTS,
@@ -121,6 +123,7 @@ impl Ids {
         let Capacities {
             frontends: _,
             nodes: _,
+            callers: _,
             ports,
             tables,
             slots,

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use sluice_node_abi::{
     keys::{Address, FrontendKey},
-    values::{Backend, Frontend, Group, NodeAddress, Port, Table},
+    values::{Backend, Caller, Frontend, Group, NodeAddress, Port, Table},
 };
 
 pub use array::Array;
@@ -23,6 +23,8 @@ pub struct Image {
     pub frontends: BTreeMap<FrontendKey, Frontend>,
     /// Where ports of every node answer.
     pub nodes: BTreeMap<Address, NodeAddress>,
+    /// Pods that are not ordinary callers, by the id of their cgroup.
+    pub callers: BTreeMap<u64, Caller>,
     pub ports: Array<Port>,
     pub tables: Array<Table>,
     pub groups: Array<Group>,
@@ -46,6 +48,7 @@ pub enum Entry {
     Port(u32, Port),
     Frontend(FrontendKey, Frontend),
     Node(Address, NodeAddress),
+    Caller(u64, Caller),
 }
 
 /// Where something can be written or deleted.
@@ -61,6 +64,7 @@ pub enum Place {
     Port(u32),
     Frontend(FrontendKey),
     Node(Address),
+    Caller(u64),
 }
 
 impl Entry {
@@ -77,6 +81,7 @@ impl Entry {
             Self::Port(id, _) => Place::Port(*id),
             Self::Frontend(key, _) => Place::Frontend(*key),
             Self::Node(address, _) => Place::Node(*address),
+            Self::Caller(cgroup, _) => Place::Caller(*cgroup),
         }
     }
 }
@@ -97,6 +102,9 @@ impl Image {
             Entry::Node(address, node) => {
                 self.nodes.insert(*address, *node);
             }
+            Entry::Caller(cgroup, caller) => {
+                self.callers.insert(*cgroup, *caller);
+            }
         }
     }
 
@@ -114,6 +122,9 @@ impl Image {
             }
             Place::Node(address) => {
                 self.nodes.remove(&address);
+            }
+            Place::Caller(cgroup) => {
+                self.callers.remove(&cgroup);
             }
         }
     }
@@ -135,6 +146,7 @@ impl Image {
             generation: _,
             frontends,
             nodes,
+            callers,
             ports,
             tables,
             groups,
@@ -144,6 +156,7 @@ impl Image {
         } = self;
         frontends.is_empty()
             && nodes.is_empty()
+            && callers.is_empty()
             && ports.is_empty()
             && tables.is_empty()
             && groups.is_empty()

@@ -145,6 +145,10 @@ pub fn by_image(image: &Image, caller: Caller, frontend: Frontend) -> Result<Ans
 
 /// The row that answers at an address: its own one, or that of a port of every node.
 fn front(image: &Image, caller: Caller, key: FrontendKey) -> Option<values::Frontend> {
+    let row = caller.cgroup.and_then(|cgroup| image.callers.get(&cgroup));
+    if row.is_some_and(|row| row.flags & values::caller::OPTED_OUT != 0) {
+        return None;
+    }
     if key.scope == keys::SCOPE_ANY
         && let Some(own) = image.frontends.get(&key)
     {

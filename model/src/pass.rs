@@ -35,6 +35,8 @@ pub struct State {
     refused: BTreeMap<ServiceKey, Full>,
     /// Not every address of a node found room.
     refused_nodes: Option<Finding>,
+    /// Not every pod that is to be told apart found room.
+    refused_callers: Option<Finding>,
     lowered: Lowered,
     unsettled: BTreeSet<Place>,
     /// The last pass gave something back that a refused Service may find room in.
@@ -72,6 +74,7 @@ impl State {
             findings: BTreeMap::new(),
             refused: BTreeMap::new(),
             refused_nodes: None,
+            refused_callers: None,
             lowered,
             unsettled: BTreeSet::new(),
             gave_back: false,
@@ -168,6 +171,7 @@ impl State {
     pub fn findings(&self) -> impl Iterator<Item = Finding> {
         let refused = self.refused.iter().map(|(key, full)| no_room(key, *full));
         let refused = refused.chain(self.refused_nodes.clone());
+        let refused = refused.chain(self.refused_callers.clone());
         self.findings.values().flatten().cloned().chain(refused)
     }
 
@@ -259,6 +263,17 @@ impl State {
                 Finding::new(node.clone(), Reason::CapacityExceeded, detail)
             });
             self.desired.nodes = nodes;
+        }
+        if dirty.callers {
+            let callers = compile::places::callers(snapshot);
+            let refused = self.lowered.set_callers(&callers).err();
+            let last = snapshot.callers().last();
+            self.refused_callers = refused.zip(last).map(|(full, (_, pod, _))| {
+                let Full { map, capacity } = full;
+                let detail = format!("the map {map} holds {capacity} pods, not all of them");
+                Finding::new(pod.clone(), Reason::CapacityExceeded, detail)
+            });
+            self.desired.callers = callers;
         }
     }
 

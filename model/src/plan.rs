@@ -19,6 +19,8 @@ use std::{
     ops::Range,
 };
 
+use sluice_node_abi::values::caller;
+
 use crate::image::{Entry, Image, Place};
 
 /// One map operation.
@@ -46,6 +48,7 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
     DeleteNode,
+    PutCaller,
     PutGeneration,
     PutCounter,
     PutBackend,
@@ -56,6 +59,8 @@ pub enum Rank {
     PutFrontend,
     DeleteFrontend,
     PutNode,
+    ReadmitCaller,
+    DeleteCaller,
     Barrier,
     DeletePort,
     DeleteTable,
@@ -99,6 +104,7 @@ fn build(from: &Image, to: &Image, places: &[Place]) -> Plan {
         covered: BTreeMap::new(),
     };
     builder.delete_nodes(places);
+    builder.put_callers(places, true);
     builder.puts(places);
     builder.deletes(places);
     Plan {
@@ -170,9 +176,14 @@ impl Op {
             Self::Put(Entry::Port(..)) => Rank::PutPort,
             Self::Put(Entry::Frontend(..)) => Rank::PutFrontend,
             Self::Put(Entry::Node(..)) => Rank::PutNode,
+            Self::Put(Entry::Caller(_, row)) if row.flags & caller::OPTED_OUT != 0 => {
+                Rank::PutCaller
+            }
+            Self::Put(Entry::Caller(..)) => Rank::ReadmitCaller,
             Self::Barrier => Rank::Barrier,
             Self::Delete(Place::Frontend(_)) => Rank::DeleteFrontend,
             Self::Delete(Place::Node(_)) => Rank::DeleteNode,
+            Self::Delete(Place::Caller(_)) => Rank::DeleteCaller,
             Self::Delete(Place::Port(_)) => Rank::DeletePort,
             Self::Delete(Place::Table(_)) => Rank::DeleteTable,
             Self::Delete(Place::Group(_)) => Rank::DeleteGroup,
@@ -271,6 +282,7 @@ fn differences(from: &Image, to: &Image) -> Vec<Place> {
             generation: _,
             frontends,
             nodes,
+            callers,
             ports,
             tables,
             groups,
@@ -278,6 +290,11 @@ fn differences(from: &Image, to: &Image) -> Vec<Place> {
             slots,
             counters,
         } = image;
+        for cgroup in callers.keys() {
+            if from.callers.get(cgroup) != to.callers.get(cgroup) {
+                places.push(Place::Caller(*cgroup));
+            }
+        }
         for address in nodes.keys() {
             if from.nodes.get(address) != to.nodes.get(address) {
                 places.push(Place::Node(*address));

@@ -11,6 +11,7 @@ pub const BACKENDS: &str = "BACKENDS";
 pub const COUNTERS: &str = "COUNTERS";
 pub const HEALTH: &str = "HEALTH";
 pub const AFFINITY: &str = "AFFINITY";
+pub const CALLERS: &str = "CALLERS";
 pub const SETTINGS: &str = "SETTINGS";
 pub const SOCKETS: &str = "SOCKETS";
 pub const DATAGRAMS: &str = "DATAGRAMS";
@@ -29,6 +30,7 @@ pub mod capacity {
     pub const BACKENDS: u32 = 262_144;
     pub const COUNTERS: u32 = 262_144;
     pub const AFFINITY: u32 = 65_536;
+    pub const CALLERS: u32 = 4_096;
 }
 
 /// Indexes of `SETTINGS`, an array of u64.
@@ -42,8 +44,10 @@ pub enum Setting {
     /// The cookie of the host's network namespace, where ports of every node answer on loopback too. 0:
     /// nowhere.
     HostNetwork = 2,
+    /// The levels of the tree of cgroups at which `CALLERS` has pods: one in each byte, ended by 0.
+    CallerLevels = 3,
 }
 
 impl Setting {
-    pub const COUNT: u32 = 3;
+    pub const COUNT: u32 = 4;
 }

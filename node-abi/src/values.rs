@@ -135,6 +135,23 @@ pub mod node {
     pub const OWN: u32 = 1;
 }
 
+/// Value of `CALLERS`, by the id of the pod's own cgroup: a pod that is no ordinary caller, or that
+/// its network does not tell from others. A pod that is not listed is an ordinary one.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Caller {
+    /// See [`caller`].
+    pub flags: u32,
+}
+
+/// Flags of a [`Caller`].
+pub mod caller {
+    /// Its connects are left alone.
+    pub const OPTED_OUT: u32 = 1;
+}
+
 /// Value of `AFFINITY`, the backend that a client had last; written by the kernel. Good while it is
 /// recent and the port still has the backend.
 #[derive(

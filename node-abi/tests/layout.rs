@@ -99,6 +99,7 @@ fn fields_stand_where_kernel_programs_of_this_version_read_them() {
     let frontend = values::Frontend { port: 3, flags: 4 };
     assert_eq!(frontend.as_bytes(), words([3, 4]));
     assert_eq!(values::NodeAddress { flags: 5 }.as_bytes(), words([5]));
+    assert_eq!(values::Caller { flags: 6 }.as_bytes(), words([6]));
     assert_eq!(
         values::Health { sockets: 4 }.as_bytes(),
         4_u64.to_ne_bytes()

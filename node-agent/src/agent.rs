@@ -27,6 +27,7 @@ use self_test::Verdict;
 use sluice_node_abi::keys::FrontendKey;
 
 use crate::{
+    callers::Tree,
     inputs::{News, Problem, View},
     maps::{Maps, MapsError},
     metrics::Counts,
@@ -85,6 +86,11 @@ impl<M: Maps> Agent<M> {
         self
     }
 
+    /// Where this node's pods are in the tree of cgroups.
+    pub fn find_callers(&mut self, tree: &Tree) {
+        self.index.set_cgroups(tree.pods.clone());
+    }
+
     pub fn hear(&mut self, news: News) {
         let News {
             changes,
@@ -115,7 +121,9 @@ impl<M: Maps> Agent<M> {
         unclaimed.retain(|key| !wanted.contains_key(key));
         let outcome = pass.plan.run(&mut self.observed, |op| match op {
             Op::Delete(Place::Frontend(key)) if unclaimed.contains(key) => Err(MapsError::HeldBack),
-            Op::Delete(Place::Node(_)) if self.view == View::Partial => Err(MapsError::HeldBack),
+            Op::Delete(Place::Node(_) | Place::Caller(_)) if self.view == View::Partial => {
+                Err(MapsError::HeldBack)
+            }
             _ => self.maps.write(op),
         });
         self.state.finish(&outcome);

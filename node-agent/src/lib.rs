@@ -11,6 +11,7 @@ pub mod agent;
 pub mod args;
 pub mod bpf;
 pub mod bpffs;
+pub mod callers;
 pub mod cleanup;
 pub mod diag;
 pub mod features;

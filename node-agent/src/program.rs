@@ -285,8 +285,9 @@ impl Programs {
     }
 }
 
-const MAPS: [&str; 15] = [
+const MAPS: [&str; 16] = [
     maps::AFFINITY,
+    maps::CALLERS,
     maps::FRONTENDS,
     maps::NODES,
     maps::PORTS,

@@ -1,6 +1,6 @@
 //! From a command line to a running agent.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{error::Error, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, error::ErrorKind};
@@ -11,13 +11,15 @@ use sluice_runtime::{
     shutdown::Shutdown,
 };
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     admin,
-    agent::{self, Agent, Attach, drive, status::Node},
+    agent::{self, Agent, Attach, Ended, Handle, drive, status::Node},
     args::{Args, Run, Verb},
-    bpf, bpffs, cleanup,
+    bpf, bpffs,
+    callers::{Callers, Tree},
+    cleanup,
     features::{self, Feature, Features},
     inputs::{Input, News, cluster::Cluster, files::Files},
     maps::kernel::Kernel,
@@ -75,7 +77,10 @@ async fn serve(run: &Run) -> Result<()> {
     maps.go_on_from(&found)?;
     let network = node::network_cookie().context("cannot tell the host's network namespace")?;
     maps.set(Setting::HostNetwork, network)?;
-    let agent = Agent::start(maps)?.on_node(&run.node_name);
+    let mut agent = Agent::start(maps)?.on_node(&run.node_name);
+    let tree = Tree::read(&cgroup_root);
+    agent.maps().set(Setting::CallerLevels, tree.setting())?;
+    agent.find_callers(&tree);
     info!(
         node = run.node_name,
         kernel = features.kernel,
@@ -108,6 +113,7 @@ async fn serve(run: &Run) -> Result<()> {
             () = sockets.run() => {}
         }
     };
+    let callers = follow_callers(handle.clone(), cgroup_root.clone(), shutdown.clone());
     let report = async {
         let Some(server) = server else { return };
         let (handle, node) = (handle.clone(), node.clone());
@@ -132,7 +138,7 @@ async fn serve(run: &Run) -> Result<()> {
         run.check_every,
         shutdown.clone().asked(),
     );
-    let (served, (), (), ()) = tokio::join!(admin, work, report, sockets);
+    let (served, (), (), (), ()) = tokio::join!(admin, work, report, sockets, callers);
     info!("ended; the kernel goes on as it is");
     Ok(served?)
 }
@@ -156,6 +162,35 @@ fn storage_in_sockets(programs: &mut Programs, pins: &Pins, node: &Node) -> Opti
         Err(error) => {
             warn!("{consequence}: {error:#}");
             None
+        }
+    }
+}
+
+/// Tells the agent where pods are in the tree of cgroups, until the end.
+async fn follow_callers(handle: Handle<Kernel>, root: PathBuf, shutdown: Shutdown) {
+    let mut callers = match Callers::watch(&root) {
+        Ok(callers) => callers,
+        Err(error) => {
+            error!(%error, "cannot watch the cgroups: pods that opt out are not left alone");
+            return;
+        }
+    };
+    let mut stop = std::pin::pin!(shutdown.asked());
+    loop {
+        let tree = tokio::select! {
+            () = &mut stop => return,
+            tree = callers.next() => tree,
+        };
+        let told = handle.ask(move |agent| {
+            let levels = agent.maps().set(Setting::CallerLevels, tree.setting());
+            agent.find_callers(&tree);
+            agent.pass();
+            levels
+        });
+        match told.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => error!(error = &error as &dyn Error, "cannot tell callers apart"),
+            Err(Ended) => return,
         }
     }
 }

@@ -9,7 +9,10 @@ use aya_ebpf::{
     EbpfContext as _,
     bindings::{BPF_F_MMAPABLE, bpf_sock_addr},
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
-    helpers::{bpf_get_prandom_u32, bpf_ktime_get_boot_ns, generated::bpf_get_netns_cookie},
+    helpers::{
+        bpf_get_prandom_u32, bpf_ktime_get_boot_ns,
+        generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_netns_cookie},
+    },
     macros::btf_map,
     programs::SockAddrContext,
 };
@@ -19,7 +22,10 @@ use sluice_node_abi::{
     maps::{Setting, capacity},
     survey::Surveyed,
     tally::Tally,
-    values::{Affinity, Backend, Frontend, Group, Health, NodeAddress, Port, Socket, Table},
+    values::{
+        Affinity, Backend, Caller, Frontend, Group, Health, NodeAddress, Port, Socket, Table,
+        caller,
+    },
     verdict::Verdict,
 };
 
@@ -47,6 +53,8 @@ static BACKENDS: Array<Backend, { capacity::BACKENDS as usize }, MMAPABLE> = Arr
 static COUNTERS: Array<u64, { capacity::COUNTERS as usize }, MMAPABLE> = Array::new();
 #[btf_map]
 static HEALTH: Array<Health, { capacity::BACKENDS as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+static CALLERS: HashMap<u64, Caller, { capacity::CALLERS as usize }> = HashMap::new();
 #[btf_map]
 static AFFINITY: LruHashMap<AffinityKey, Affinity, { capacity::AFFINITY as usize }> =
     LruHashMap::new();
@@ -152,11 +160,10 @@ impl Tables for Kernel {
         }
         // SAFETY: the context is valid while the program runs.
         let network = unsafe { bpf_get_netns_cookie(self.sock_addr.cast()) };
-        if network == setting(Setting::HostNetwork) {
-            HOST
-        } else {
-            network
+        if network != setting(Setting::HostNetwork) {
+            return network;
         }
+        caller().map_or(HOST, |(cgroup, _)| cgroup | CGROUP)
     }
 
     #[inline(always)]
@@ -180,13 +187,44 @@ impl Tables for Kernel {
     }
 }
 
-/// The client that all processes in the host's network are.
+/// Keeps the ids of cgroups apart from the cookies of networks.
+const CGROUP: u64 = 1 << 63;
+
+/// At most so many levels of the tree of cgroups have pods.
+const LEVELS: u32 = 8;
+
+/// The pod that runs, if it is told apart, by the id of its cgroup.
+#[inline(always)]
+fn caller() -> Option<(u64, Caller)> {
+    let mut levels = setting(Setting::CallerLevels);
+    for _ in 0..LEVELS {
+        if levels == 0 {
+            break;
+        }
+        // SAFETY: the helper has no preconditions.
+        let cgroup = unsafe { bpf_get_current_ancestor_cgroup_id((levels & 0xff) as i32) };
+        // SAFETY: the row is copied at once.
+        if let Some(caller) = unsafe { CALLERS.get(&cgroup) } {
+            return Some((cgroup, *caller));
+        }
+        levels >>= 8;
+    }
+    None
+}
+
+/// Whether the connects of the pod that runs are to be left alone.
+#[inline(always)]
+pub fn has_opted_out() -> bool {
+    caller().is_some_and(|(_, row)| row.flags & caller::OPTED_OUT != 0)
+}
+
+/// The client that all other processes in the host's network are.
 const HOST: u64 = 0;
 
 /// The frontends as `front` sees them, for the process that runs.
-pub struct Caller<'a>(pub &'a SockAddrContext);
+pub struct View<'a>(pub &'a SockAddrContext);
 
-impl Fronts for Caller<'_> {
+impl Fronts for View<'_> {
     #[inline(always)]
     fn frontend(&self, key: &FrontendKey) -> Option<Frontend> {
         // SAFETY: the row is copied at once.

@@ -98,9 +98,11 @@ pub(crate) fn port_at(ctx: &SockAddrContext, key: &FrontendKey) -> Option<u32> {
 #[inline(never)]
 fn look_up(sock_addr: *mut bpf_sock_addr, key: &FrontendKey) -> u32 {
     let ctx = SockAddrContext::new(sock_addr);
-    let front = front::find(&maps::Caller(&ctx), key);
-    // Entry 0 is never given out.
-    front.map_or(0, |front| front.port)
+    match front::find(&maps::View(&ctx), key) {
+        Some(front) if !maps::has_opted_out() => front.port,
+        // Entry 0 is never given out.
+        _ => 0,
+    }
 }
 
 /// Chooses for a port that was looked up.

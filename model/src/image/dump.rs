@@ -8,7 +8,7 @@ use std::{
 
 use sluice_node_abi::{
     keys::{self, FrontendKey},
-    values::{Backend, Frontend, Group, Port, Table, frontend, mode, node},
+    values::{Backend, Frontend, Group, Port, Table, caller, frontend, mode, node},
 };
 
 use super::Image;
@@ -25,6 +25,14 @@ impl Display for Image {
                 "another node"
             };
             writeln!(f, "{} is {whose}", keys::ip(*address))?;
+        }
+        for (cgroup, value) in &self.callers {
+            let treatment = if value.flags & caller::OPTED_OUT != 0 {
+                "has opted out"
+            } else {
+                "is told apart"
+            };
+            writeln!(f, "the pod of cgroup {cgroup} {treatment}")?;
         }
         let mut fronts: BTreeMap<u32, Vec<(FrontendKey, Frontend)>> = BTreeMap::new();
         for (key, frontend) in &self.frontends {

@@ -1,15 +1,15 @@
-//! What tells addresses apart: rows of their own, which nothing refers to.
+//! What tells addresses and callers apart: rows of their own, which nothing refers to.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use sluice_node_abi::{
     keys, maps,
-    values::{NodeAddress, node},
+    values::{Caller, NodeAddress, caller, node},
 };
 
 use super::Lowered;
 use crate::{
-    desired::Whose,
+    desired::{Treatment, Whose},
     ids::Full,
     image::{Entry, Place},
 };
@@ -41,6 +41,42 @@ impl Lowered {
             });
         }
         Ok(())
+    }
+}
+
+impl Lowered {
+    /// Lowers the pods that are not ordinary callers; of too many, those that are first in order.
+    pub fn set_callers(&mut self, callers: &BTreeMap<u64, Treatment>) -> Result<(), Full> {
+        let capacity = self.ids.capacities().callers;
+        let wanted = callers.iter().take(capacity as usize);
+        let wanted = wanted.map(|(cgroup, treatment)| (*cgroup, caller_row(*treatment)));
+        let wanted: BTreeMap<_, _> = wanted.collect();
+        let known = self.image.callers.keys().copied();
+        let gone: Vec<_> = known
+            .filter(|cgroup| !wanted.contains_key(cgroup))
+            .collect();
+        for cgroup in gone {
+            self.delete(Place::Caller(cgroup));
+        }
+        for (cgroup, row) in &wanted {
+            if self.image.callers.get(cgroup) != Some(row) {
+                self.put(&Entry::Caller(*cgroup, *row));
+            }
+        }
+        if wanted.len() < callers.len() {
+            return Err(Full {
+                map: maps::CALLERS,
+                capacity,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn caller_row(treatment: Treatment) -> Caller {
+    let Treatment { opted_out } = treatment;
+    Caller {
+        flags: if opted_out { caller::OPTED_OUT } else { 0 },
     }
 }
 

@@ -38,6 +38,15 @@ impl Builder<'_> {
             }
         }
         self.put_nodes(places);
+        self.put_callers(places, false);
+        for place in places {
+            if let Place::Caller(cgroup) = place
+                && from.callers.contains_key(cgroup)
+                && !to.callers.contains_key(cgroup)
+            {
+                self.step(Op::Delete(*place), Vec::new());
+            }
+        }
         let barrier = self.steps.len();
         self.step(Op::Barrier, Vec::new());
         let mut leavers = Leavers::new();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use sluice_node_abi::values::{Group, Port, Table};
+use sluice_node_abi::values::{Group, Port, Table, caller};
 
 use super::{Builder, Op, Rank};
 use crate::image::{Entry, Place};
@@ -48,6 +48,19 @@ impl Builder<'_> {
             }
         }
         self.put_fronts(places);
+    }
+
+    /// Who opts out does so before anything changes, and who does no longer when everything has.
+    pub(super) fn put_callers(&mut self, places: &[Place], opted_out: bool) {
+        for place in places {
+            if let Place::Caller(cgroup) = place
+                && let Some(row) = self.to.callers.get(cgroup)
+                && self.from.callers.get(cgroup) != Some(row)
+                && (row.flags & caller::OPTED_OUT != 0) == opted_out
+            {
+                self.put(Entry::Caller(*cgroup, *row), Vec::new());
+            }
+        }
     }
 
     pub(super) fn put_nodes(&mut self, places: &[Place]) {

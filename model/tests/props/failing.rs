@@ -99,9 +99,9 @@ proptest! {
         }
         let new = answers(&sound.observed);
         let (mut at, fails) = (0, fails.index(steps));
-        let about_a_node = matches!(
+        let about_a_place = matches!(
             sound_plan.steps[fails].op.place(),
-            Some(Place::Node(_))
+            Some(Place::Node(_) | Place::Caller(_))
         );
         node.stumble(
             || {
@@ -124,7 +124,7 @@ proptest! {
         };
         for (i, (ask, now)) in answers(&node.observed).into_iter().enumerate() {
             prop_assert!(is_meant(&old, &ask, &now) || is_meant(&new, &ask, &now));
-            if about_a_node && ask.is_like(&ask) {
+            if about_a_place && ask.is_like(&ask) {
                 continue;
             }
             // A frontend that could not be deleted is nobody's any more.
@@ -145,6 +145,7 @@ proptest! {
         let capacities = Capacities {
             frontends: room / 2,
             nodes: room / 2,
+            callers: room / 2,
             ports: room / 2 + 1,
             tables: room,
             slots,

@@ -24,7 +24,8 @@ use sluice_model::{
 };
 
 use objects::{
-    CLUSTER_ADDRESSES, EXTERNAL_ADDRESSES, NODES, OWN_NODE, PORTS, event, node_addresses, node_port,
+    CLUSTER_ADDRESSES, EXTERNAL_ADDRESSES, NODES, OWN_NODE, POD_UID, PORTS, event, node_addresses,
+    node_port,
 };
 pub(crate) use objects::{service, slice, split};
 
@@ -92,8 +93,12 @@ pub(crate) fn index_of(events: &[Event]) -> Index {
     for event in events {
         index.apply(event.change());
     }
+    index.set_cgroups(BTreeMap::from([(POD_UID.into(), CGROUP)]));
     index
 }
+
+/// The cgroup of the one pod.
+const CGROUP: u64 = 4711;
 
 /// Somebody's connect to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,9 +108,14 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
-    /// What a change of the nodes' addresses can put in the place of this one's answer: asks at nodes are
-    /// alike when port, protocol and family are.
+    /// What a row of a node's address or of a caller that is late can put in the place of this one's
+    /// answer: asks at nodes are alike when port, protocol and family are, and those of a known
+    /// pod are like everybody's.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let known = |ask: &Self| ask.caller.cgroup.is_some();
+        if (known(self) || known(other)) && self.frontend == other.frontend {
+            return true;
+        }
         let at_node = |ask: &Self| ask.frontend.port.get() > 30_000;
         let Frontend { ip, port, protocol } = other.frontend;
         at_node(self)
@@ -141,6 +151,13 @@ pub(crate) fn asks() -> Vec<Ask> {
         }
         for ip in (0..=NODES).flat_map(node_addresses) {
             ask(ip, node_port(i), Caller::default());
+        }
+        let known = Caller {
+            cgroup: Some(CGROUP),
+            ..Caller::default()
+        };
+        for ip in &addresses[..4] {
+            ask(*ip, number, known);
         }
         for caller in [Caller::default(), Caller::HOST] {
             ask([127, 0, 0, 1].into(), node_port(i), caller);

@@ -219,6 +219,7 @@ impl Node {
             match *name {
                 "frontends" => capacities.frontends = limit,
                 "nodes" => capacities.nodes = limit,
+                "callers" => capacities.callers = limit,
                 "ports" => capacities.ports = limit,
                 "tables" => capacities.tables = limit,
                 "slots" => capacities.slots = limit,
@@ -390,5 +391,6 @@ fn map(place: Place) -> &'static str {
         Place::Port(_) => "port",
         Place::Frontend(_) => "frontend",
         Place::Node(_) => "node",
+        Place::Caller(_) => "caller",
     }
 }

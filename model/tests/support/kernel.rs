@@ -94,6 +94,10 @@ impl<'a> Kernel<'a> {
             scope: keys::SCOPE_ANY,
             ..frontend.key()
         };
+        let row = caller.cgroup.and_then(|cgroup| image.callers.get(&cgroup));
+        if row.is_some_and(|row| row.flags & values::caller::OPTED_OUT != 0) {
+            return Ok(Outcome::Passed);
+        }
         let Some(front) = front::find(&Rows { image, caller }, &key) else {
             return Ok(Outcome::Passed);
         };

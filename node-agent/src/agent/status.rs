@@ -121,6 +121,7 @@ impl<M: Maps> Agent<M> {
         let Capacities {
             frontends,
             nodes,
+            callers,
             ports,
             tables,
             slots,
@@ -132,6 +133,7 @@ impl<M: Maps> Agent<M> {
         let used = [
             (maps::FRONTENDS, image.frontends.len(), frontends),
             (maps::NODES, image.nodes.len(), nodes),
+            (maps::CALLERS, image.callers.len(), callers),
             (maps::PORTS, image.ports.iter().count(), ports),
             (maps::TABLES, image.tables.iter().count(), tables),
             (maps::SLOTS, image.slots.iter().count(), slots),

@@ -12,7 +12,7 @@ use sluice_node_abi::{
     keys::{Address, FrontendKey},
     maps::{self, Setting},
     tally::Tally,
-    values::{Backend, Frontend, Group, Health, NodeAddress, Port, Table},
+    values::{Backend, Caller, Frontend, Group, Health, NodeAddress, Port, Table},
     verdict::Verdict,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
@@ -26,6 +26,7 @@ use crate::{
 type KeyBytes = [u8; size_of::<FrontendKey>()];
 type FrontendBytes = [u8; size_of::<Frontend>()];
 type NodeBytes = [u8; size_of::<NodeAddress>()];
+type CallerBytes = [u8; size_of::<Caller>()];
 
 /// Every map that user space writes or reads.
 pub struct Kernel {
@@ -33,6 +34,8 @@ pub struct Kernel {
     frontends_capacity: u32,
     pub nodes: HashMap<MapData, Address, NodeBytes>,
     nodes_capacity: u32,
+    pub callers: HashMap<MapData, u64, CallerBytes>,
+    callers_capacity: u32,
     pub ports: Mapped<Port>,
     pub tables: Mapped<Table>,
     pub slots: Mapped<u32>,
@@ -61,6 +64,7 @@ impl Kernel {
     /// Opens what [`Programs::load`](crate::program::Programs::load) pinned.
     pub fn open(pins: &Pins) -> Result<Self, OpenError> {
         let (mut frontends_capacity, mut nodes_capacity) = (0, 0);
+        let mut callers_capacity = 0;
         Ok(Self {
             frontends: open(pins, maps::FRONTENDS, |map| {
                 frontends_capacity = map.info()?.max_entries();
@@ -72,6 +76,11 @@ impl Kernel {
                 Ok(HashMap::try_from(Map::HashMap(map))?)
             })?,
             nodes_capacity,
+            callers: open(pins, maps::CALLERS, |map| {
+                callers_capacity = map.info()?.max_entries();
+                Ok(HashMap::try_from(Map::HashMap(map))?)
+            })?,
+            callers_capacity,
             ports: open(pins, maps::PORTS, |map| Mapped::open(&map))?,
             tables: open(pins, maps::TABLES, |map| Mapped::open(&map))?,
             slots: open(pins, maps::SLOTS, |map| Mapped::open(&map))?,
@@ -145,6 +154,11 @@ impl Kernel {
                 let put = self.nodes.insert(address, value, 0);
                 put.map_err(in_row("put", "a node's address"))
             }
+            Entry::Caller(cgroup, caller) => {
+                let value: CallerBytes = transmute!(*caller);
+                let put = self.callers.insert(cgroup, value, 0);
+                put.map_err(in_row("put", "a caller"))
+            }
         }
     }
 
@@ -156,6 +170,9 @@ impl Kernel {
             }
             Place::Node(address) => {
                 gone(self.nodes.remove(&address)).map_err(in_row("delete", "a node's address"))
+            }
+            Place::Caller(cgroup) => {
+                gone(self.callers.remove(&cgroup)).map_err(in_row("delete", "a caller"))
             }
             Place::Generation => self.put(&Entry::Generation(0)),
             Place::Counter(index) => self.put(&Entry::Counter(index)),
@@ -196,6 +213,7 @@ impl Maps for Kernel {
         Capacities {
             frontends: self.frontends_capacity,
             nodes: self.nodes_capacity,
+            callers: self.callers_capacity,
             ports: self.ports.capacity(),
             tables: self.tables.capacity(),
             slots: self.slots.capacity(),
@@ -214,6 +232,10 @@ impl Maps for Kernel {
         for row in &self.nodes {
             let (address, value) = row.map_err(in_row("read", "a node's address"))?;
             image.nodes.insert(address, transmute!(value));
+        }
+        for row in &self.callers {
+            let (cgroup, value) = row.map_err(in_row("read", "a caller"))?;
+            image.callers.insert(cgroup, transmute!(value));
         }
         image.generation = self.setting(Setting::Generation) as u32;
         each(&self.ports, |id, port| image.ports.set(id, port));

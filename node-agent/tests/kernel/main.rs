@@ -9,6 +9,7 @@ use sluice_testbed::{
 };
 
 mod bed;
+mod callers;
 mod choices;
 mod clients;
 mod datagrams;
@@ -24,6 +25,7 @@ mod told;
 mod worlds;
 
 fn main() -> ExitCode {
+    use callers::*;
     use choices::*;
     use clients::*;
     use datagrams::*;
@@ -77,6 +79,8 @@ fn main() -> ExitCode {
             test!(node_ports_follow_the_addresses_of_nodes),
             test!(external_traffic_policy_local_leaves_other_nodes_ports_alone),
             test!(internal_traffic_policy_local_reaches_this_nodes_endpoints_or_refuses),
+            test!(connects_of_pods_that_opted_out_are_left_alone),
+            test!(pods_in_the_hosts_network_are_clients_of_their_own),
             test!(session_affinity_keeps_each_client_until_its_backend_goes),
             test!(a_consistent_service_gives_each_pod_the_same_backend),
             test!(least_connections_evens_out_what_is_open),

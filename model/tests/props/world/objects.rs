@@ -14,6 +14,7 @@ const SPLITS: u8 = 3;
 pub(super) const NODES: u8 = 2;
 /// The node that everything is compiled for.
 pub(super) const OWN_NODE: &str = "n0";
+pub(super) const POD_UID: &str = "0b3d3a0e";
 pub(super) const CLUSTER_ADDRESSES: u8 = 4;
 /// Of load balancers, and written by hand.
 pub(super) const EXTERNAL_ADDRESSES: [&str; 4] =
@@ -41,6 +42,8 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         8 => slice().prop_map(Event::Set),
         4 => split(4).prop_map(Event::Set),
         2 => node().prop_map(Event::Set),
+        2 => pod().prop_map(Event::Set),
+        1 => namespace().prop_map(Event::Set),
         3 => gone(),
     ]
 }
@@ -51,12 +54,16 @@ fn gone() -> impl Strategy<Value = Event> {
         Kind::EndpointSlice,
         Kind::TrafficSplit,
         Kind::Node,
+        Kind::Pod,
+        Kind::Namespace,
     ]);
     (kinds, 0..SERVICES, 0..3_u8).prop_map(|(kind, n, part)| {
         let name = match kind {
             Kind::Service => format!("s{n}"),
             Kind::EndpointSlice => format!("s{n}-{part}"),
             Kind::Node => format!("n{}", n % NODES),
+            Kind::Pod => "pod".to_owned(),
+            Kind::Namespace => NAMESPACE.to_owned(),
             _ => format!("t{}", n % SPLITS),
         };
         Event::Gone(subject(kind, &name))
@@ -162,6 +169,33 @@ pub(crate) fn service() -> impl Strategy<Value = Value> {
         json!({
             "apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec, "status": status,
         })
+    })
+}
+
+fn opt_out() -> impl Strategy<Value = Value> {
+    let labels = select(vec![None, None, Some("true"), Some("false")]);
+    labels.prop_map(|value| match value {
+        Some(value) => json!({"sluice.dev/opt-out": value}),
+        None => json!({}),
+    })
+}
+
+fn pod() -> impl Strategy<Value = Value> {
+    (opt_out(), any::<bool>()).prop_map(|(labels, host_network)| {
+        let mut meta = meta("pod", None);
+        meta["uid"] = POD_UID.into();
+        meta["labels"] = labels;
+        json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": meta,
+            "spec": {"nodeName": OWN_NODE, "hostNetwork": host_network, "containers": []},
+        })
+    })
+}
+
+fn namespace() -> impl Strategy<Value = Value> {
+    opt_out().prop_map(|labels| {
+        let meta = json!({"name": NAMESPACE, "labels": labels});
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
     })
 }
 
