@@ -98,6 +98,9 @@ impl<M: Maps> Agent<M> {
             problems,
         } = news;
         for change in changes {
+            if self_test::is_reserved(&change) {
+                continue;
+            }
             self.index.apply(change);
         }
         self.view = view;

@@ -23,7 +23,7 @@ use sluice_model::{
 use super::Agent;
 use crate::maps::Maps;
 
-/// A name that is reserved: an object of a user that is called so is taken away by every test.
+/// A name that is reserved: what inputs say of a namespace that is called so is not heard.
 const NAMESPACE: &str = "sluice-self-test";
 const NAME: &str = "self-test";
 const PORT: u16 = 8376;
@@ -61,6 +61,17 @@ pub enum Failure {
         service: SocketAddr,
         outcome: String,
     },
+}
+
+/// Whether an input speaks of something that only the self-test may be called: whoever owns a
+/// namespace of that name could make it fail on every node.
+pub(super) fn is_reserved(change: &Change) -> bool {
+    let subject = match change {
+        Change::Set(object) => object.subject(),
+        Change::Gone(subject) => subject.clone(),
+        Change::Relisted(..) => return false,
+    };
+    subject.name.namespace() == NAMESPACE
 }
 
 impl<M: Maps> Agent<M> {

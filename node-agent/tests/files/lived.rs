@@ -50,6 +50,24 @@ pub(crate) fn an_edited_split_takes_effect_exactly() -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn a_namespace_named_as_the_self_tests_disturbs_nothing() -> Result<()> {
+    let shop = Shop::open()?;
+    let address = "10.96.0.200";
+    let mut taken = [
+        service("other", address),
+        slice("self-test", &["192.0.2.1".parse()?]),
+    ];
+    for object in &mut taken {
+        object["metadata"]["namespace"] = "sluice-self-test".into();
+    }
+    shop.bed.write("taken.yaml", &taken)?;
+    let _agent = shop.bed.ready_agent()?;
+    let image = shop.bed.image()?.to_string();
+    ensure!(image.contains(SERVICE), "{image}");
+    ensure!(!image.contains(address), "{image}");
+    Ok(())
+}
+
 pub(crate) fn a_version_that_goes_leaves_its_share_to_the_others_and_none_left_refuses()
 -> Result<()> {
     let shop = Shop::open()?;

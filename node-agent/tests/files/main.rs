@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Tier::Files.check().and_then(|()| compiled()),
         vec![
             test!(an_edited_split_takes_effect_exactly),
+            test!(a_namespace_named_as_the_self_tests_disturbs_nothing),
             test!(a_bad_file_is_named_and_disturbs_nothing),
             test!(a_version_that_goes_leaves_its_share_to_the_others_and_none_left_refuses),
             test!(a_second_agent_on_the_node_is_refused),
