@@ -45,6 +45,11 @@ pub struct NodeReportStatus {
     /// Release of the kernel that the agent runs on.
     #[schemars(length(max = 128))]
     pub kernel: String,
+    /// Which start of the machine the report is about, as the kernel names it: a node that starts anew
+    /// has empty maps.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub boot: String,
     /// Whether the agent has seen everything once and a connect of its own was steered.
     pub ready: bool,
     /// Why it is not ready.

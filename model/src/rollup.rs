@@ -2,7 +2,8 @@
 //!
 //! A policy is programmed when every node that should has reported this very object in this very
 //! generation as programmed. Silence is never taken for success: a node that should and has said
-//! nothing about it is pending, and with no node at all nothing is programmed.
+//! nothing about it is pending, and with no node at all nothing is programmed. A node that has started
+//! anew since it reported has empty maps, so its report counts for nothing.
 //!
 //! What is asked about one policy looks at the reports about that policy alone; [`Rollup::hear`]
 //! names the policies that a report changed, so a report of one node costs no more than it says.
@@ -23,12 +24,15 @@ const NAMED: usize = 3;
 /// The nodes that should, and what every node said.
 #[derive(Clone, Debug, Default)]
 pub struct Rollup {
-    nodes: BTreeSet<NodeKey>,
-    /// By node: what it speaks of, in any order of policies.
-    spoken_of: BTreeMap<NodeKey, BTreeSet<Subject>>,
+    nodes: BTreeMap<NodeKey, Boot>,
+    /// By node: since which start its report speaks, and of what.
+    reports: BTreeMap<NodeKey, (Boot, BTreeSet<Subject>)>,
     /// By policy: what each node said, be it one that should or not.
     said: BTreeMap<Subject, BTreeMap<NodeKey, Entry>>,
 }
+
+/// Which start of its machine a node lives in, as the kernel names it. Nothing where nobody knows.
+pub type Boot = Arc<str>;
 
 /// What one node said about one policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,18 +53,17 @@ pub struct Standing {
 }
 
 impl Rollup {
-    /// Whether a node is one of those that should. Says whether that is news.
-    pub fn set_node(&mut self, node: NodeKey, should: bool) -> bool {
-        if should {
-            self.nodes.insert(node)
-        } else {
-            self.nodes.remove(&node)
+    /// The start that a node lives in, if it is one of those that should. Says whether that is news.
+    pub fn set_node(&mut self, node: NodeKey, should: Option<Boot>) -> bool {
+        match should {
+            Some(boot) => self.nodes.insert(node, Arc::clone(&boot)) != Some(boot),
+            None => self.nodes.remove(&node).is_some(),
         }
     }
 
     /// The nodes that should.
-    pub fn nodes(&self) -> &BTreeSet<NodeKey> {
-        &self.nodes
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &NodeKey> {
+        self.nodes.keys()
     }
 
     /// Takes a node's report, or that it has none. Gives the policies of which it says something
@@ -68,6 +71,7 @@ impl Rollup {
     pub fn hear(
         &mut self,
         node: &NodeKey,
+        boot: &str,
         report: impl IntoIterator<Item = (Subject, Entry)>,
     ) -> BTreeSet<Subject> {
         let mut changed = BTreeSet::new();
@@ -80,7 +84,10 @@ impl Rollup {
                 changed.insert(policy);
             }
         }
-        let before = self.spoken_of.remove(node).unwrap_or_default();
+        let (since, before) = self.reports.remove(node).unwrap_or_default();
+        if &*since != boot {
+            changed.extend(spoken_of.iter().cloned());
+        }
         for policy in before {
             if spoken_of.contains(&policy) {
                 continue;
@@ -94,22 +101,26 @@ impl Rollup {
             changed.insert(policy);
         }
         if !spoken_of.is_empty() {
-            self.spoken_of.insert(node.clone(), spoken_of);
+            self.reports.insert(node.clone(), (boot.into(), spoken_of));
         }
         changed
     }
 
     /// The nodes that have reported anything.
     pub fn reporters(&self) -> impl Iterator<Item = &NodeKey> {
-        self.spoken_of.keys()
+        self.reports.keys()
     }
 
     pub fn standing(&self, policy: &Subject, uid: &str, generation: i64) -> Standing {
         let mut standing = Standing::default();
         let said = self.said.get(policy);
-        for node in &self.nodes {
+        for (node, boot) in &self.nodes {
             standing.nodes.desired += 1;
+            let report = self.reports.get(node);
+            let is_of_this_start =
+                report.is_some_and(|(since, _)| boot.is_empty() || since == boot);
             let entry = said.and_then(|said| said.get(node));
+            let entry = entry.filter(|_| is_of_this_start);
             let entry = entry.filter(|entry| &*entry.uid == uid);
             if let Some(Entry {
                 outcome: Ok(()),

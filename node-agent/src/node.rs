@@ -21,6 +21,8 @@ pub(crate) const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 /// Since Linux 5.14; libc has no name for it either.
 const SO_NETNS_COOKIE: libc::c_int = 71;
 
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 const MOUNTS: &str = "/proc/self/mountinfo";
 
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +94,11 @@ pub fn hold(bpffs: &Path) -> Result<Flock<File>, NodeError> {
         Errno::EWOULDBLOCK => NodeError::Held(bpffs.into()),
         errno => failed(errno.into()),
     })
+}
+
+/// Which start of the machine this is, as the kernel names it.
+pub fn boot() -> io::Result<String> {
+    Ok(fs::read_to_string(BOOT_ID)?.trim_end().to_owned())
 }
 
 /// What the kernel calls the network namespace of this process, which is the host's.

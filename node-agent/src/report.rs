@@ -47,6 +47,7 @@ pub fn of<M: Maps>(agent: &Agent<M>, node: &Node) -> NodeReportStatus {
     NodeReportStatus {
         agent: node.version.to_owned(),
         kernel: node.features.kernel.clone(),
+        boot: node.boot.clone(),
         ready: readiness.is_ok(),
         message: cut(&readiness.err().unwrap_or_default()),
         drift: agent.counts().drift,

@@ -94,6 +94,7 @@ async fn serve(run: &Run) -> Result<()> {
     let node = Node {
         name: run.node_name.clone(),
         version: env!("CARGO_PKG_VERSION"),
+        boot: node::boot().context("cannot tell this start of the machine from others")?,
         features,
         refusal,
         cgroup_root: cgroup_root.clone(),

@@ -17,6 +17,7 @@ use sluice_model::{
     change::Object,
     facts,
     key::{Kind, Name, NodeKey, SplitKey},
+    rollup::Boot,
 };
 use sluice_runtime::{
     client::Server,
@@ -43,12 +44,12 @@ pub enum Told {
     Report(Heard<SeenReport>),
 }
 
-/// A node, and whether it should carry Sluice.
+/// A node, and the start that it lives in if it should carry Sluice.
 #[derive(Clone, Debug)]
 pub struct SeenNode {
     pub key: NodeKey,
     pub object: Object,
-    pub should: bool,
+    pub should: Option<Boot>,
 }
 
 /// A split as it is stored: as a fact, and what its status says.
@@ -98,7 +99,9 @@ pub fn watch(server: &Server, nodes: Selector) -> Watches<Told> {
         Some(SeenNode {
             key: NodeKey(Name::of(&node.metadata)?),
             object: facts::node(node)?,
-            should: nodes.matches(node.metadata.labels.as_ref()),
+            should: nodes
+                .matches(node.metadata.labels.as_ref())
+                .then(|| boot(node)),
         })
     };
     watches.add(read::all::<Node>(server), node, Told::Node);
@@ -126,6 +129,15 @@ fn split(object: &DynamicObject) -> Option<SeenSplit> {
             status: object.data.get("status").cloned().unwrap_or_default(),
         }),
     })
+}
+
+/// What the kubelet says; nothing before it has said anything.
+fn boot(node: &Node) -> Boot {
+    let info = node
+        .status
+        .as_ref()
+        .and_then(|status| status.node_info.as_ref());
+    info.map_or("", |info| &info.boot_id).into()
 }
 
 fn report(object: &DynamicObject) -> Option<SeenReport> {

@@ -163,16 +163,16 @@ impl View {
         match &heard {
             Heard::Listed(nodes) => {
                 let there: BTreeSet<_> = nodes.iter().map(|node| &node.key).collect();
-                let gone: Vec<NodeKey> = self.rollup.nodes().iter().cloned().collect();
+                let gone: Vec<NodeKey> = self.rollup.nodes().cloned().collect();
                 for node in gone.into_iter().filter(|node| !there.contains(node)) {
-                    moved |= self.rollup.set_node(node, false);
+                    moved |= self.rollup.set_node(node, None);
                 }
                 for node in nodes {
-                    moved |= self.rollup.set_node(node.key.clone(), node.should);
+                    moved |= self.rollup.set_node(node.key.clone(), node.should.clone());
                 }
             }
-            Heard::Set(node) => moved = self.rollup.set_node(node.key.clone(), node.should),
-            Heard::Gone(name) => moved = self.rollup.set_node(NodeKey(name.clone()), false),
+            Heard::Set(node) => moved = self.rollup.set_node(node.key.clone(), node.should.clone()),
+            Heard::Gone(name) => moved = self.rollup.set_node(NodeKey(name.clone()), None),
             Heard::Trouble(_) | Heard::Well => {}
         }
         if moved {
@@ -225,8 +225,9 @@ impl View {
     }
 
     fn hear_report(&mut self, node: &NodeKey, report: Option<&NodeReportStatus>) {
-        let entries = report.map(Entry::all_of);
-        let changed = self.rollup.hear(node, entries.into_iter().flatten());
+        let boot = report.map_or("", |report| &report.boot);
+        let entries = report.map(Entry::all_of).into_iter().flatten();
+        let changed = self.rollup.hear(node, boot, entries);
         let splits = changed
             .into_iter()
             .filter(|policy| policy.kind == Kind::TrafficSplit);

@@ -15,22 +15,24 @@ use sluice_model::{
 use crate::config;
 
 const NODES: [&str; 5] = ["a", "b", "c", "d", "e"];
+/// Starts of machines; the first is one that nobody knows.
+const BOOTS: [&str; 3] = ["", "1", "2"];
 const SPLITS: [&str; 3] = ["x", "y", "z"];
 
 type Report = BTreeMap<&'static str, Entry>;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Whether a node should; one that is gone should not.
-    Should(&'static str, bool),
-    Said(&'static str, Report),
+    /// Since when a node should; one that is gone should not.
+    Should(&'static str, Option<&'static str>),
+    Said(&'static str, &'static str, Report),
 }
 
 /// The same, without any memory but the last words.
 #[derive(Default)]
 struct Plain {
-    nodes: BTreeSet<&'static str>,
-    reports: BTreeMap<&'static str, Report>,
+    nodes: BTreeMap<&'static str, &'static str>,
+    reports: BTreeMap<&'static str, (&'static str, Report)>,
 }
 
 fn node(name: &str) -> NodeKey {
@@ -63,22 +65,28 @@ fn entry() -> impl Strategy<Value = Entry> {
 fn step() -> impl Strategy<Value = Step> {
     let nodes = || select(NODES.to_vec());
     let said = vec((select(SPLITS.to_vec()), entry()), 0..3);
+    let boot = || select(BOOTS.to_vec());
     prop_oneof![
-        (nodes(), any::<bool>()).prop_map(|(node, should)| Step::Should(node, should)),
-        (nodes(), said).prop_map(|(node, said)| Step::Said(node, said.into_iter().collect())),
+        (nodes(), option::of(boot())).prop_map(|(node, should)| Step::Should(node, should)),
+        (nodes(), boot(), said).prop_map(|(node, boot, said)| Step::Said(
+            node,
+            boot,
+            said.into_iter().collect()
+        )),
     ]
 }
 
 fn take(rollup: &mut Rollup, step: &Step) -> BTreeSet<Subject> {
     match step {
         Step::Should(name, should) => {
-            rollup.set_node(node(name), *should);
+            rollup.set_node(node(name), should.map(Arc::from));
             SPLITS.map(policy).into()
         }
-        Step::Said(name, report) => {
+        Step::Said(name, boot, report) => {
             let said = report.iter();
             rollup.hear(
                 &node(name),
+                boot,
                 said.map(|(split, entry)| (policy(split), entry.clone())),
             )
         }
@@ -88,18 +96,21 @@ fn take(rollup: &mut Rollup, step: &Step) -> BTreeSet<Subject> {
 impl Plain {
     fn take(&mut self, step: &Step) {
         match step {
-            Step::Should(node, true) => drop(self.nodes.insert(*node)),
-            Step::Should(node, false) => drop(self.nodes.remove(node)),
-            Step::Said(node, report) => drop(self.reports.insert(*node, report.clone())),
+            Step::Should(node, Some(boot)) => drop(self.nodes.insert(*node, *boot)),
+            Step::Should(node, None) => drop(self.nodes.remove(node)),
+            Step::Said(node, boot, report) => {
+                self.reports.insert(*node, (*boot, report.clone()));
+            }
         }
     }
 
     /// How many have programmed this, have failed, and have not said anything about it.
     fn count(&self, split: &str, uid: &str, generation: i64) -> [u32; 3] {
         let mut counts = [0; 3];
-        for node in &self.nodes {
+        for (node, boot) in &self.nodes {
             let report = self.reports.get(node);
-            let entry = report.and_then(|report| report.get(split));
+            let report = report.filter(|(since, _)| boot.is_empty() || since == boot);
+            let entry = report.and_then(|(_, report)| report.get(split));
             let current = entry
                 .filter(|entry| (&*entry.uid, entry.generation) == (uid, generation))
                 .map(|entry| entry.outcome.as_ref().map_err(|(reason, _)| *reason));
@@ -179,7 +190,7 @@ fn a_text_names_a_few_nodes_and_says_how_many_more() {
     let obstacle = |programmed: &[&str], failed: &[&str]| {
         let mut rollup = Rollup::default();
         for name in NODES {
-            rollup.set_node(node(name), true);
+            rollup.set_node(node(name), Some("1".into()));
         }
         let entry = |outcome| Entry {
             uid: "new".into(),
@@ -187,11 +198,11 @@ fn a_text_names_a_few_nodes_and_says_how_many_more() {
             outcome,
         };
         for name in programmed {
-            rollup.hear(&node(name), [(policy("x"), entry(Ok(())))]);
+            rollup.hear(&node(name), "1", [(policy("x"), entry(Ok(())))]);
         }
         for name in failed {
             let why = (Reason::CapacityExceeded, Arc::from("no room"));
-            rollup.hear(&node(name), [(policy("x"), entry(Err(why)))]);
+            rollup.hear(&node(name), "1", [(policy("x"), entry(Err(why)))]);
         }
         let (reason, text) = rollup.standing(&policy("x"), "new", 2).obstacle()?;
         Some(format!("{}: {text}", reason.name()))

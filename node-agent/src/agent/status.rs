@@ -24,6 +24,8 @@ use crate::{
 pub struct Node {
     pub name: String,
     pub version: &'static str,
+    /// Which start of the machine this is.
+    pub boot: String,
     pub features: Features,
     pub refusal: Refusal,
     pub cgroup_root: std::path::PathBuf,
