@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use sluice_model::{
@@ -55,13 +55,15 @@ impl Judgement {
     }
 }
 
-/// The frontend that the socket is about: the one it was translated from, else where it leads.
+/// The frontend that the socket is about: the one it was translated from, else where it leads. Loopback
+/// that nobody translated is the caller's own.
 pub fn frontend_of(socket: &Connected) -> Option<Frontend> {
     let peer = socket.peer();
     let address = match &socket.state {
         // It has been connected elsewhere since.
         Some(state) if !is_at(state, peer) => return None,
         Some(state) => SocketAddr::new(keys::ip(state.address), u16::from_be_bytes(state.port)),
+        None if is_any_nodes(peer.ip().to_canonical()) => return None,
         None => peer,
     };
     let protocol = match socket.protocol {
@@ -114,6 +116,11 @@ pub fn judge<M: Maps>(agent: &Agent<M>, wanted: &BTreeSet<Frontend>) -> Option<J
     })
 }
 
+/// Loopback is a node's in the node's own network, and so is the unspecified address.
+fn is_any_nodes(ip: IpAddr) -> bool {
+    ip.is_loopback() || ip.is_unspecified()
+}
+
 /// One walk over all Services, however many frontends are wanted.
 fn services(
     desired: &Desired,
@@ -128,6 +135,9 @@ fn services(
     let mut asked: BTreeMap<Frontend, Vec<Frontend>> = BTreeMap::new();
     for front in wanted {
         asked.entry(*front).or_default().push(*front);
+        if !desired.nodes.contains_key(&front.ip) && !is_any_nodes(front.ip) {
+            continue;
+        }
         let family = key::Family::of(front.ip);
         let on_nodes = Frontend::on_every_node(family, front.port, front.protocol);
         asked.entry(on_nodes).or_default().push(*front);

@@ -46,9 +46,10 @@ impl Dns {
             "apiVersion": "v1", "kind": "Service",
             "metadata": {"namespace": "kube-system", "name": "dns", "annotations": annotations},
             "spec": {
+                "type": "NodePort",
                 "clusterIP": SERVICE_V4, "clusterIPs": [SERVICE_V4, SERVICE_V6],
                 "ports": [
-                    {"name": "dns", "port": PORT, "protocol": "UDP"},
+                    {"name": "dns", "port": PORT, "protocol": "UDP", "nodePort": PORT + 1},
                     {"name": "dns-tcp", "port": PORT, "protocol": "TCP"},
                 ],
             },
@@ -291,7 +292,9 @@ pub(crate) fn sockets_from_before_the_agent_end_too() -> Result<()> {
     // Nothing translates these.
     let before = services()?.map(open);
     let before = before.into_iter().collect::<Result<Vec<_>>>()?;
-    let direct = connected(&client, Transport::Udp, (dns.v4(0), PORT).into())?;
+    // The second has the number of a node port, but its address is no node's.
+    let direct =
+        [PORT, PORT + 1].map(|port| connected(&client, Transport::Udp, (dns.v4(0), port).into()));
     let is_connected = |program: &Program<'_>| -> Result<bool> {
         Ok(program.run(&[Step::peer_name(0)])?[0].is_ok())
     };
@@ -312,7 +315,10 @@ pub(crate) fn sockets_from_before_the_agent_end_too() -> Result<()> {
             Ok(())
         })?;
     }
-    direct.goes_on()?;
+    dns.await_looks()?;
+    for direct in direct {
+        direct?.goes_on()?;
+    }
 
     // A backend goes while nobody looks; the next agent finds that.
     drop(agent);
