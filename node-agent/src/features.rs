@@ -58,6 +58,8 @@ impl Feature {
                 | Self::FetchingAtomics
                 | Self::MappedArrays
                 | Self::SocketStorage
+                | Self::AncestorCgroup
+                | Self::RingBuffer
         )
     }
 
