@@ -63,7 +63,7 @@ pub(crate) fn a_cluster_gets_over_what_befalls_its_programs() -> Result<()> {
     let silence = ask().err().context("a node that is cut off is answered")?;
     let silence = silence
         .downcast_ref::<std::io::Error>()
-        .map(|error| error.kind());
+        .map(std::io::Error::kind);
     ensure!(silence == Some(std::io::ErrorKind::TimedOut), "{silence:?}");
     drop(cut);
     ask()?;
