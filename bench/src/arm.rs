@@ -154,11 +154,7 @@ impl Seat {
                 _ => Ok(()),
             },
             // The namespace is this arm's alone, so all rules in it are kube-proxy's.
-            Arm::Nftables | Arm::Iptables => self.node.netns().run(|| {
-                let status = Plain::new("nft").args(["flush", "ruleset"]).status()?;
-                ensure!(status.success(), "nft flush ruleset: {status}");
-                Ok(())
-            }),
+            Arm::Nftables | Arm::Iptables => self.tool("nft", &["flush", "ruleset"]),
         }
     }
 
@@ -170,10 +166,30 @@ impl Seat {
     ) -> Result<Option<Moment>> {
         let sample = sample(services);
         let served = self.client.await_all(sample, patience)?;
-        if served.is_none() {
-            self.check()?;
+        match served {
+            Some(_) => self.forget_tries()?,
+            None => self.check()?,
         }
         Ok(served)
+    }
+
+    /// A try from before the rules were there is tracked as it went out, and for two minutes a connect from the same
+    /// port would be taken for the same and pass the rules by.
+    fn forget_tries(&self) -> Result<()> {
+        match self.arm {
+            Arm::Direct | Arm::Sluice => Ok(()),
+            Arm::Nftables | Arm::Iptables => self.tool("conntrack", &["--flush"]),
+        }
+    }
+
+    /// Runs a program on the node.
+    fn tool(&self, program: &str, args: &[&str]) -> Result<()> {
+        self.node.netns().run(|| {
+            let output = Plain::new(program).args(args).output()?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "{program} {args:?}: {said}");
+            Ok(())
+        })
     }
 
     /// Fails, with the end of its log, if what carries Services has ended.

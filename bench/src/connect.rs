@@ -117,9 +117,6 @@ pub(crate) fn run(agent: &Path, quick: bool) -> Result<Found> {
     let form = if quick { QUICK } else { FULL };
     tell("connect: how long one takes, by the number of Services");
     let mut stage = Stage::set(&Arm::ALL, POPULATION, agent)?;
-    for seat in &mut stage.seats {
-        seat.start()?;
-    }
     let mut sizes = Vec::new();
     for services in form.sizes {
         let synced = grow(&mut stage, *services, form.patience)?;
@@ -137,6 +134,7 @@ fn grow(
     services: u32,
     patience: Duration,
 ) -> Result<BTreeMap<Arm, Option<f64>>> {
+    let is_first = stage.count() == 0;
     for seat in &stage.seats {
         seat.freeze()?;
     }
@@ -148,12 +146,15 @@ fn grow(
         .iter_mut()
         .filter(|seat| seat.arm != Arm::Direct)
     {
-        if !seat.is_running() {
+        let began = Moment::now()?;
+        if is_first {
+            seat.start()?;
+        } else if seat.is_running() {
+            seat.thaw()?;
+        } else {
             synced.insert(seat.arm, None);
             continue;
         }
-        let began = Moment::now()?;
-        seat.thaw()?;
         let seconds = seat
             .serves(&targets, patience)?
             .map(|served| served.since(began).as_secs_f64());

@@ -48,9 +48,9 @@ impl Population {
         numbers.flat_map(of).collect()
     }
 
-    /// What there is in the API server's store for these Services, in the order in which the API server writes it.
-    pub(crate) fn objects(self, numbers: Range<u32>) -> impl Iterator<Item = Object> {
-        numbers.flat_map(move |number| {
+    /// What there is in the API server's store for each of these Services.
+    pub(crate) fn objects(self, numbers: Range<u32>) -> impl Iterator<Item = [Object; 3]> {
+        numbers.map(move |number| {
             [
                 self.address_object(number),
                 self.service_object(number),
@@ -174,6 +174,7 @@ mod tests {
         };
         let keys: BTreeSet<_> = population
             .objects(0..1_000)
+            .flatten()
             .map(|object| object.key)
             .collect();
         assert_eq!(keys.len(), 3_000);

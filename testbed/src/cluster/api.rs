@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use serde_json::json;
 
 use super::certificates::{Authority, Subject};
 use super::control_plane::{ETCD, Starter};
@@ -101,13 +102,20 @@ impl Api {
         &self.tools
     }
 
-    /// Makes the objects of light nodes, which kube-proxy asks for its node's ranges.
+    /// Makes the objects of light nodes, with the ranges and addresses that kube-proxy waits for.
     pub fn register<'n>(&self, nodes: impl IntoIterator<Item = &'n Node>) -> Result<()> {
-        let objects = nodes
-            .into_iter()
-            .map(|node| object(node.name(), node.member()).to_string());
-        self.access
-            .apply(&objects.collect::<Vec<_>>().join("\n---\n"))
+        for node in nodes {
+            let object = object(node.name(), node.member());
+            self.access.apply(&object.to_string())?;
+            let addresses = addresses::of_node(node.member());
+            let addresses =
+                addresses.map(|address| json!({ "type": "InternalIP", "address": address }));
+            let status = json!({ "status": { "addresses": addresses } }).to_string();
+            let words = ["patch", "node", node.name(), "--subresource=status"];
+            let how = ["--type=merge", "--patch", &status];
+            self.access.kubectl([&words[..], &how].concat())?;
+        }
+        Ok(())
     }
 
     /// kube-proxy for a light node, to be started.
