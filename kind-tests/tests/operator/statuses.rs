@@ -174,13 +174,20 @@ pub(crate) fn nothing_is_written_when_nothing_changed() -> Result<()> {
     let mut operator = turn.leader()?;
     let split = bed.await_split(namespace, "checkout", "it is programmed", is_programmed)?;
     let version = &split["metadata"]["resourceVersion"];
-    for _ in 0..3 {
+    // What earlier tests left may still be on its way; then an operator has something to write.
+    let (mut restarts, mut silent) = (0, 0);
+    while silent < 3 {
+        ensure!(restarts < 8, "each new operator writes something");
         // A new one lists everything anew, and looks at every split.
         operator.process.stop(PATIENCE)?;
         operator = turn.leader()?;
+        restarts += 1;
         let splits = operator.await_number("sluice_operator_splits", |splits| splits > 0)?;
         operator.await_number(UNCHANGED, |unchanged| unchanged >= splits)?;
-        ensure!(operator.number(WRITTEN)? == 0, "it wrote something");
+        silent = match operator.number(WRITTEN)? {
+            0 => silent + 1,
+            _ => 0,
+        };
         let again = bed.get(namespace, "trafficsplit", "checkout")?;
         ensure!(
             again["metadata"]["resourceVersion"] == *version,
