@@ -324,19 +324,22 @@ impl Lowered {
             }
             let same_schedule = live.schedule.is_some() && live.schedule == old.schedule;
             counter = same_schedule.then_some(table.counter);
-        } else if let Some(restored) = &mut self.restored
-            && let Some((id, word)) = restored.port_of(&live.frontends)
-        {
-            if let Some(table) = restored.adopt_table(word.root(), wanted) {
-                live.id = id;
-                live.root = word.root();
-                restored.adopt_port(id);
-                self.adopt_table(live.root, table, wanted.slots);
-                return Ok(Word::Adopt(word));
+        } else if let Some(restored) = &mut self.restored {
+            // A node port that moved here led to a port of another Service.
+            let known = restored.ports_of(&live.frontends);
+            for &(id, word) in &known {
+                if let Some(table) = restored.adopt_table(word.root(), wanted) {
+                    live.id = id;
+                    live.root = word.root();
+                    restored.adopt_port(id);
+                    self.adopt_table(live.root, table, wanted.slots);
+                    return Ok(Word::Adopt(word));
+                }
             }
-            if restored.is_led_to_only_by(id, &live.frontends) {
-                restored.adopt_port(id);
-                live.id = id;
+            let own = |(id, _): &&(u32, _)| restored.is_led_to_only_by(*id, &live.frontends);
+            if let Some((id, _)) = known.iter().find(own) {
+                live.id = *id;
+                restored.adopt_port(*id);
             }
         }
         let fresh = live.id == 0;

@@ -61,11 +61,13 @@ impl Restored {
         restored
     }
 
-    /// The port that one of these frontends led to, if nobody has adopted it.
-    pub(crate) fn port_of(&self, frontends: &[FrontendKey]) -> Option<(u32, values::Port)> {
-        let mut known = frontends.iter().filter_map(|key| self.ports.get(key));
+    /// The ports that these frontends led to and that nobody has adopted.
+    pub(crate) fn ports_of(&self, frontends: &[FrontendKey]) -> Vec<(u32, values::Port)> {
+        let known = frontends.iter().filter_map(|key| self.ports.get(key));
         let free = |(id, _): &&(u32, values::Port)| !self.adopted.contains(&Row::Port(*id));
-        known.find(free).copied()
+        let mut ports: Vec<_> = known.filter(free).copied().collect();
+        ports.dedup();
+        ports
     }
 
     pub(crate) fn adopt_port(&mut self, id: u32) {
