@@ -109,9 +109,9 @@ impl Stage {
 /// How often the machine is looked at while it comes to rest.
 const GLANCE: Duration = Duration::from_millis(500);
 const AT_REST: f64 = 0.1;
-const GLANCES: u32 = 60;
+const GLANCES: u32 = 20;
 
-/// Waits until the machine is idle, for half a minute at most; says how busy it still is, from 0 to 1.
+/// Waits until the machine is idle, for ten seconds at most; says how busy it still is, from 0 to 1.
 pub(crate) fn rest() -> Result<f64> {
     let mut busy = 1.0;
     for _ in 0..GLANCES {

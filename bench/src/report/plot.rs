@@ -154,7 +154,7 @@ fn legend(svg: &mut String, left: f64, curves: &[Curve]) {
         let color = curve.color;
         dot(svg, (x + 5.0, 46.0), 5.0, color, 1.0);
         text(svg, (x + 16.0, 50.0), "start", curve.name);
-        x += 34.0 + 7.2 * curve.name.len() as f64;
+        x += 28.0 + 6.6 * curve.name.chars().count() as f64;
     }
 }
 
