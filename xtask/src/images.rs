@@ -79,10 +79,14 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         &[Need::Packages(Purpose::Build), Need::BpfLinker],
     )?;
     let mut cargo = workspace.cargo();
-    // The whole workspace's features, as everywhere: so that nothing is compiled twice.
-    cargo.args(["build", "--workspace", "--bins"]);
-    if !args.dev {
-        cargo.args(["--release", "--locked"]);
+    if args.dev {
+        // The whole workspace's features, as everywhere: so that nothing is compiled twice.
+        cargo.args(["build", "--workspace", "--bins"]);
+    } else {
+        cargo.args(["build", "--release", "--locked"]);
+        for component in &COMPONENTS {
+            cargo.args(["--package", &component.program()]);
+        }
     }
     if !succeeds(&mut cargo)? {
         bail!("the programs of the images cannot be built; the reason is above");
