@@ -206,7 +206,6 @@ fn programs(peer: SocketAddr) -> Vec<(&'static str, Vec<Step>)> {
                 Step::AwaitWritable { socket: 0 },
                 connect(),
                 connect(),
-                receive(),
             ],
         ),
         (
