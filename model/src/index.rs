@@ -5,7 +5,11 @@
 //! missing Service has to be told so. What the index holds depends only on the objects, never on
 //! the order in which changes came.
 
+mod places;
+mod policies;
 mod references;
+mod services;
+mod snapshot;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,6 +18,8 @@ use std::{
 };
 
 use references::References;
+
+pub use snapshot::Snapshot;
 
 use crate::{
     caller::Caller,
@@ -64,13 +70,6 @@ pub struct Places {
     pub callers: bool,
 }
 
-/// The index once every input has listed. Only a snapshot can be compiled, so nothing is deleted
-/// from the kernel because a list is still on its way.
-#[derive(Clone, Copy, Debug)]
-pub struct Snapshot<'a> {
-    index: &'a Index,
-}
-
 impl Index {
     /// An index whose inputs are these kinds; each has to list once before there is a snapshot.
     pub fn awaiting(kinds: impl IntoIterator<Item = Kind>) -> Self {
@@ -99,7 +98,7 @@ impl Index {
     #[must_use]
     pub fn on_node(mut self, key: NodeKey) -> Self {
         let mark = Mark::of(key.0.name());
-        let zone = zone_of(self.nodes.get(&key));
+        let zone = places::zone_of(self.nodes.get(&key));
         self.own_node = Some(OwnNode { key, mark, zone });
         self
     }
@@ -242,106 +241,6 @@ impl Index {
         }
     }
 
-    fn put_service(&mut self, key: &ServiceKey, fact: Option<service::Fact>) {
-        let claims = |fact: Option<&service::Fact>| -> BTreeSet<Frontend> {
-            let claims = fact.into_iter().flat_map(service::Fact::claims);
-            claims.map(|(_, frontend)| frontend).collect()
-        };
-        let claimed = claims(fact.as_ref());
-        let Some(old) = replace(&mut self.services, key, fact) else {
-            return;
-        };
-        for frontend in claims(old.as_ref()) {
-            self.touch_claimants(&frontend);
-            self.claimants.remove(&frontend, key);
-        }
-        for frontend in claimed {
-            self.claimants.add(frontend, key.clone());
-            self.touch_claimants(&frontend);
-        }
-        self.touch_endpoints(key);
-    }
-
-    fn put_slice(&mut self, key: SliceKey, fact: Option<endpoints::Fact>) {
-        let service = fact.as_ref().and_then(|fact| fact.service.clone());
-        let Some(old) = replace(&mut self.slices, &key, fact) else {
-            return;
-        };
-        let old_service = old.and_then(|fact| fact.service);
-        if old_service != service {
-            if let Some(old) = &old_service {
-                self.slices_of.remove(old, &key);
-                self.touch_endpoints(old);
-            }
-            if let Some(new) = &service {
-                self.slices_of.add(new.clone(), key);
-            }
-        }
-        if let Some(service) = service {
-            self.touch_endpoints(&service);
-        }
-    }
-
-    fn put_split(&mut self, key: &SplitKey, fact: Option<split::Fact>) {
-        let Some(old) = replace(&mut self.splits, key, fact) else {
-            return;
-        };
-        if let Some(old) = old {
-            self.splits_on.remove(&old.service, key);
-            for lender in old.lenders() {
-                self.borrowers.remove(lender, key);
-            }
-            self.dirty.insert(old.service);
-        }
-        if let Some(new) = self.splits.get(key) {
-            self.splits_on.add(new.service.clone(), key.clone());
-            for lender in new.lenders() {
-                self.borrowers.add(lender.clone(), key.clone());
-            }
-            self.dirty.insert(new.service.clone());
-        }
-    }
-
-    fn put_pod(&mut self, key: &PodKey, fact: Option<pod::Fact>) {
-        self.dirty_places.callers |= replace(&mut self.pods, key, fact).is_some();
-    }
-
-    fn put_node(&mut self, key: &NodeKey, fact: Option<node::Fact>) {
-        if replace(&mut self.nodes, key, fact).is_none() {
-            return;
-        }
-        self.dirty_places.nodes = true;
-        if let Some(own) = self.own_node.as_mut().filter(|own| own.key == *key) {
-            let zone = zone_of(self.nodes.get(key));
-            if own.zone != zone {
-                own.zone = zone;
-                // A node hardly ever moves, so nobody keeps track of whom it would matter to.
-                self.dirty.extend(self.services.keys().cloned());
-            }
-        }
-    }
-
-    fn put_namespace(&mut self, key: &NamespaceKey, fact: Option<namespace::Fact>) {
-        self.dirty_places.callers |= replace(&mut self.namespaces, key, fact).is_some();
-    }
-
-    /// The Service itself and every Service with a split that borrows its endpoints.
-    fn touch_endpoints(&mut self, service: &ServiceKey) {
-        for split in self.borrowers.of(service) {
-            if let Some(split) = self.splits.get(split) {
-                self.dirty.insert(split.service.clone());
-            }
-        }
-        self.dirty.insert(service.clone());
-    }
-
-    fn touch_claimants(&mut self, frontend: &Frontend) {
-        let claimants = self.claimants.of(frontend);
-        if claimants.len() > 1 {
-            self.dirty.extend(claimants.iter().cloned());
-        }
-    }
-
     fn subjects(&self, kind: Kind) -> Vec<Subject> {
         let of_kind = |subject: &&Subject| subject.kind == kind;
         let unusable = self.unusable.iter().filter(of_kind).cloned();
@@ -356,87 +255,6 @@ impl Index {
     }
 }
 
-impl<'a> Snapshot<'a> {
-    pub fn service(self, key: &ServiceKey) -> Option<&'a service::Fact> {
-        self.index.services.get(key)
-    }
-
-    pub fn split(self, key: &SplitKey) -> Option<&'a split::Fact> {
-        self.index.splits.get(key)
-    }
-
-    pub fn slices_of(self, service: &ServiceKey) -> impl Iterator<Item = &'a endpoints::Fact> {
-        let index = self.index;
-        let slices = index.slices_of.of(service).iter();
-        slices.filter_map(|key| index.slices.get(key))
-    }
-
-    /// Splits whose callers address this Service.
-    pub fn splits_on(
-        self,
-        service: &ServiceKey,
-    ) -> impl Iterator<Item = (&'a SplitKey, &'a split::Fact)> {
-        let index = self.index;
-        let splits = index.splits_on.of(service).iter();
-        splits.filter_map(|key| Some((key, index.splits.get(key)?)))
-    }
-
-    /// Services that claim this frontend.
-    pub fn claimants(
-        self,
-        frontend: &Frontend,
-    ) -> impl Iterator<Item = (&'a ServiceKey, &'a service::Fact)> {
-        let index = self.index;
-        let claimants = index.claimants.of(frontend).iter();
-        claimants.filter_map(|key| Some((key, index.services.get(key)?)))
-    }
-
-    pub fn nodes(self) -> impl Iterator<Item = (&'a NodeKey, &'a node::Fact)> {
-        self.index.nodes.iter()
-    }
-
-    /// The node that this is compiled for.
-    pub fn own_node(self) -> Option<&'a NodeKey> {
-        self.index.own_node.as_ref().map(|own| &own.key)
-    }
-
-    pub fn is_own_node(self, node: Mark) -> bool {
-        let own = self.index.own_node.as_ref();
-        own.is_some_and(|own| own.mark == node)
-    }
-
-    pub fn is_own_zone(self, zone: Mark) -> bool {
-        let own = self.index.own_node.as_ref();
-        own.is_some_and(|own| own.zone != Mark::NONE && own.zone == zone)
-    }
-
-    /// Pods whose cgroup is known, with its id.
-    pub fn callers(self) -> impl Iterator<Item = (u64, &'a PodKey, &'a pod::Fact)> {
-        let pods = self.index.pods.iter();
-        pods.filter_map(move |(key, pod)| Some((self.cgroup_of(pod)?, key, pod)))
-    }
-
-    fn cgroup_of(self, pod: &pod::Fact) -> Option<u64> {
-        self.index.cgroups.get(pod.uid.as_str()).copied()
-    }
-
-    pub fn namespace(self, name: &str) -> Option<&'a namespace::Fact> {
-        self.index.namespaces.get(&NamespaceKey::parse("", name)?)
-    }
-
-    /// Every Service that is there or that a split stands on.
-    pub fn services(self) -> BTreeSet<&'a ServiceKey> {
-        let named = self.index.splits_on.keys();
-        self.index.services.keys().chain(named).collect()
-    }
-}
-
-fn zone_of(node: Option<&node::Fact>) -> Mark {
-    let zone = node.and_then(|node| node.zone.as_deref());
-    Mark::of(zone.unwrap_or_default())
-}
-
-/// Puts or removes a fact. `Some` with the old one if anything changed by it.
 fn replace<K: Ord + Clone, F: PartialEq>(
     facts: &mut BTreeMap<K, F>,
     key: &K,

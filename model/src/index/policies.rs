@@ -1,0 +1,26 @@
+//! Policies in the index: which Services a change of one touches.
+
+use super::{Index, replace};
+use crate::{facts::split, key::SplitKey};
+
+impl Index {
+    pub(super) fn put_split(&mut self, key: &SplitKey, fact: Option<split::Fact>) {
+        let Some(old) = replace(&mut self.splits, key, fact) else {
+            return;
+        };
+        if let Some(old) = old {
+            self.splits_on.remove(&old.service, key);
+            for lender in old.lenders() {
+                self.borrowers.remove(lender, key);
+            }
+            self.dirty.insert(old.service);
+        }
+        if let Some(new) = self.splits.get(key) {
+            self.splits_on.add(new.service.clone(), key.clone());
+            for lender in new.lenders() {
+                self.borrowers.add(lender.clone(), key.clone());
+            }
+            self.dirty.insert(new.service.clone());
+        }
+    }
+}

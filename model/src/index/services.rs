@@ -1,0 +1,68 @@
+//! Services and their endpoints in the index: which Services a change of one touches.
+
+use std::collections::BTreeSet;
+
+use super::{Index, replace};
+use crate::{
+    facts::{endpoints, service},
+    key::{Frontend, ServiceKey, SliceKey},
+};
+
+impl Index {
+    pub(super) fn put_service(&mut self, key: &ServiceKey, fact: Option<service::Fact>) {
+        let claims = |fact: Option<&service::Fact>| -> BTreeSet<Frontend> {
+            let claims = fact.into_iter().flat_map(service::Fact::claims);
+            claims.map(|(_, frontend)| frontend).collect()
+        };
+        let claimed = claims(fact.as_ref());
+        let Some(old) = replace(&mut self.services, key, fact) else {
+            return;
+        };
+        for frontend in claims(old.as_ref()) {
+            self.touch_claimants(&frontend);
+            self.claimants.remove(&frontend, key);
+        }
+        for frontend in claimed {
+            self.claimants.add(frontend, key.clone());
+            self.touch_claimants(&frontend);
+        }
+        self.touch_endpoints(key);
+    }
+
+    pub(super) fn put_slice(&mut self, key: SliceKey, fact: Option<endpoints::Fact>) {
+        let service = fact.as_ref().and_then(|fact| fact.service.clone());
+        let Some(old) = replace(&mut self.slices, &key, fact) else {
+            return;
+        };
+        let old_service = old.and_then(|fact| fact.service);
+        if old_service != service {
+            if let Some(old) = &old_service {
+                self.slices_of.remove(old, &key);
+                self.touch_endpoints(old);
+            }
+            if let Some(new) = &service {
+                self.slices_of.add(new.clone(), key);
+            }
+        }
+        if let Some(service) = service {
+            self.touch_endpoints(&service);
+        }
+    }
+
+    /// The Service itself and every Service with a split that borrows its endpoints.
+    fn touch_endpoints(&mut self, service: &ServiceKey) {
+        for split in self.borrowers.of(service) {
+            if let Some(split) = self.splits.get(split) {
+                self.dirty.insert(split.service.clone());
+            }
+        }
+        self.dirty.insert(service.clone());
+    }
+
+    fn touch_claimants(&mut self, frontend: &Frontend) {
+        let claimants = self.claimants.of(frontend);
+        if claimants.len() > 1 {
+            self.dirty.extend(claimants.iter().cloned());
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The index as it is compiled.
+
+use std::collections::BTreeSet;
+
+use super::Index;
+use crate::{
+    facts::{endpoints, endpoints::Mark, namespace, node, pod, service, split},
+    key::{Frontend, NamespaceKey, NodeKey, PodKey, ServiceKey, SplitKey},
+};
+
+/// The index once every input has listed. Only a snapshot can be compiled, so nothing is deleted
+/// from the kernel because a list is still on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot<'a> {
+    pub(super) index: &'a Index,
+}
+
+impl<'a> Snapshot<'a> {
+    pub fn service(self, key: &ServiceKey) -> Option<&'a service::Fact> {
+        self.index.services.get(key)
+    }
+
+    pub fn split(self, key: &SplitKey) -> Option<&'a split::Fact> {
+        self.index.splits.get(key)
+    }
+
+    pub fn slices_of(self, service: &ServiceKey) -> impl Iterator<Item = &'a endpoints::Fact> {
+        let index = self.index;
+        let slices = index.slices_of.of(service).iter();
+        slices.filter_map(|key| index.slices.get(key))
+    }
+
+    /// Splits whose callers address this Service.
+    pub fn splits_on(
+        self,
+        service: &ServiceKey,
+    ) -> impl Iterator<Item = (&'a SplitKey, &'a split::Fact)> {
+        let index = self.index;
+        let splits = index.splits_on.of(service).iter();
+        splits.filter_map(|key| Some((key, index.splits.get(key)?)))
+    }
+
+    /// Services that claim this frontend.
+    pub fn claimants(
+        self,
+        frontend: &Frontend,
+    ) -> impl Iterator<Item = (&'a ServiceKey, &'a service::Fact)> {
+        let index = self.index;
+        let claimants = index.claimants.of(frontend).iter();
+        claimants.filter_map(|key| Some((key, index.services.get(key)?)))
+    }
+
+    pub fn nodes(self) -> impl Iterator<Item = (&'a NodeKey, &'a node::Fact)> {
+        self.index.nodes.iter()
+    }
+
+    /// The node that this is compiled for.
+    pub fn own_node(self) -> Option<&'a NodeKey> {
+        self.index.own_node.as_ref().map(|own| &own.key)
+    }
+
+    pub fn is_own_node(self, node: Mark) -> bool {
+        let own = self.index.own_node.as_ref();
+        own.is_some_and(|own| own.mark == node)
+    }
+
+    pub fn is_own_zone(self, zone: Mark) -> bool {
+        let own = self.index.own_node.as_ref();
+        own.is_some_and(|own| own.zone != Mark::NONE && own.zone == zone)
+    }
+
+    /// Pods whose cgroup is known, with its id.
+    pub fn callers(self) -> impl Iterator<Item = (u64, &'a PodKey, &'a pod::Fact)> {
+        let pods = self.index.pods.iter();
+        pods.filter_map(move |(key, pod)| Some((self.cgroup_of(pod)?, key, pod)))
+    }
+
+    fn cgroup_of(self, pod: &pod::Fact) -> Option<u64> {
+        self.index.cgroups.get(pod.uid.as_str()).copied()
+    }
+
+    pub fn namespace(self, name: &str) -> Option<&'a namespace::Fact> {
+        self.index.namespaces.get(&NamespaceKey::parse("", name)?)
+    }
+
+    /// Every Service that is there or that a split stands on.
+    pub fn services(self) -> BTreeSet<&'a ServiceKey> {
+        let named = self.index.splits_on.keys();
+        self.index.services.keys().chain(named).collect()
+    }
+}
