@@ -6,13 +6,14 @@
 //! Only for Sluice's own kinds does any fault leave no fact at all.
 
 pub mod endpoints;
+pub mod ip;
 pub mod namespace;
 pub mod node;
 pub mod pod;
 pub mod service;
 pub mod split;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::{
     core::v1::{Namespace, Node, Pod, Service},
@@ -27,6 +28,8 @@ use crate::{
     finding::{Finding, Reason},
     key::{Kind, Name, NamespaceKey, NodeKey, PodKey, ServiceKey, SliceKey, SplitKey, Subject},
 };
+
+pub(crate) use ip::address;
 
 /// What parsing gave: a fact where one can be had, and what was wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,21 +199,6 @@ fn malformed(detail: &str) -> Unreadable {
     }
 }
 
-/// An address as Kubernetes writes it, in its canonical form.
-fn address(text: &str) -> Result<IpAddr, (Reason, String)> {
-    let Ok(ip) = text.parse::<IpAddr>() else {
-        return Err((Reason::Invalid, format!("{text:?} is not an IP address")));
-    };
-    let ip = ip.to_canonical();
-    if ip.is_unspecified() || ip.is_multicast() {
-        return Err((
-            Reason::AddressReserved,
-            format!("{ip} cannot be an address of a service or an endpoint"),
-        ));
-    }
-    Ok(ip)
-}
-
 /// Whether an object's labels ask that the connects of what it stands for be left alone.
 pub(crate) fn opts_out(labels: Option<&BTreeMap<String, String>>) -> bool {
     let label = labels.and_then(|labels| labels.get(OPT_OUT));
@@ -221,32 +209,8 @@ pub(crate) fn opts_out(labels: Option<&BTreeMap<String, String>>) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::{Unreadable, address, parse};
-    use crate::{change::Change, finding::Reason, key::Kind};
-
-    #[test]
-    fn addresses_are_canonical_before_anything_looks_at_them() {
-        let ip = |text| address(text).map(|ip| ip.to_string());
-        assert_eq!(ip("::ffff:10.0.0.1"), Ok("10.0.0.1".to_owned()));
-        assert_eq!(ip("FD00:0:0::1"), Ok("fd00::1".to_owned()));
-        for text in [
-            "010.0.0.1",
-            "10.0.1",
-            "fe80::1%eth0",
-            "10.0.0.1/32",
-            "",
-            " 10.0.0.1",
-        ] {
-            assert_eq!(
-                address(text).map_err(|(reason, _)| reason),
-                Err(Reason::Invalid)
-            );
-        }
-        for text in ["0.0.0.0", "::", "::ffff:0.0.0.0", "224.0.0.1", "ff02::1"] {
-            let reason = address(text).map_err(|(reason, _)| reason);
-            assert_eq!(reason, Err(Reason::AddressReserved), "{text}");
-        }
-    }
+    use super::{Unreadable, parse};
+    use crate::{change::Change, key::Kind};
 
     #[test]
     fn a_manifest_without_a_namespace_is_in_the_default_one() {
