@@ -72,7 +72,7 @@ fn exposed(
     fact: &Fact,
     findings: &mut Vec<Finding>,
 ) -> Option<Arc<Service>> {
-    let owners = ownership::resolve(snapshot, key, fact, findings);
+    let owners = ownership::splits(snapshot, key, fact, findings);
     let mut ports = Vec::new();
     for port in &fact.ports {
         for family in Family::ALL {
@@ -84,7 +84,7 @@ fn exposed(
                     family,
                     reach,
                 };
-                let rule = match owners.of(port) {
+                let rule = match owners.of(&ownership::claim(port)) {
                     Some((owner, split)) => split_rule(snapshot, owner, split, port, id, findings),
                     None => None,
                 };

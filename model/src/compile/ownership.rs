@@ -1,8 +1,10 @@
-//! Which split decides on which port of a Service.
+//! Which policy of a kind owns what: the one rule, for webhook, operator and agent alike.
 //!
-//! The oldest comes first, then the first by name. A split whose ports are all free takes them; one
+//! The oldest comes first, then the first by name. A policy whose claims are all free takes them; one
 //! that would have to share any of them acts on none, carries `Conflicted`, and takes over when the
 //! winner goes. So *accepted* means *acts on everything that it names*.
+
+use std::collections::BTreeMap;
 
 use crate::{
     facts::{
@@ -11,52 +13,69 @@ use crate::{
     },
     finding::{Finding, Reason},
     index::Snapshot,
-    key::{ServiceKey, SplitKey},
+    key::{Created, Port, Protocol, ServiceKey, SplitKey},
 };
 
-/// The accepted splits with the ports that each of them owns.
-pub(super) struct Owners<'a> {
-    accepted: Vec<(&'a SplitKey, &'a split::Fact, Vec<&'a ServicePortFact>)>,
-}
+/// What is claimed, and by whom it is owned.
+pub(super) struct Owners<C, O>(BTreeMap<C, O>);
 
-impl<'a> Owners<'a> {
-    pub(super) fn of(&self, port: &ServicePortFact) -> Option<(&'a SplitKey, &'a split::Fact)> {
-        let mut accepted = self.accepted.iter();
-        let owner = accepted.find(|(_, _, ports)| ports.contains(&port));
-        owner.map(|(key, split, _)| (*key, *split))
+impl<C: Ord, O: Copy> Owners<C, O> {
+    /// Whom each claim belongs to, and for each claimant that got nothing the one that it lost to.
+    pub(super) fn decide<K: Ord>(
+        mut claimants: Vec<(Created, K, O, Vec<C>)>,
+    ) -> (Self, Vec<(O, O)>) {
+        claimants
+            .sort_by(|(created, key, ..), (other, name, ..)| (created, key).cmp(&(other, name)));
+        let mut owners = BTreeMap::new();
+        let mut losers = Vec::new();
+        for (_, _, claimant, claims) in claimants {
+            match claims.iter().find_map(|claim| owners.get(claim)) {
+                Some(winner) => losers.push((claimant, *winner)),
+                None => owners.extend(claims.into_iter().map(|claim| (claim, claimant))),
+            }
+        }
+        (Self(owners), losers)
+    }
+
+    pub(super) fn of(&self, claim: &C) -> Option<O> {
+        self.0.get(claim).copied()
     }
 }
 
-pub(super) fn resolve<'a>(
+type Split<'a> = (&'a SplitKey, &'a split::Fact);
+
+/// The splits that decide on ports of this Service.
+pub(super) fn splits<'a>(
     snapshot: Snapshot<'a>,
     service: &ServiceKey,
     fact: &'a Fact,
     findings: &mut Vec<Finding>,
-) -> Owners<'a> {
-    let mut splits: Vec<_> = snapshot.splits_on(service).collect();
-    splits.sort_by_key(|(key, split)| (split.created, *key));
-    let mut owners = Owners {
-        accepted: Vec::new(),
-    };
-    for (key, split) in splits {
+) -> Owners<PortClaim, Split<'a>> {
+    let claimants = snapshot.splits_on(service).map(|(key, split)| {
         let ports = ports_of(key, split, service, fact, findings);
-        let winner = ports.iter().find_map(|port| owners.of(port));
-        match winner {
-            Some((winner, _)) => {
-                let detail = format!("TrafficSplit {winner} comes first and has the same ports");
-                let finding = Finding::new(key.clone(), Reason::Conflicted, detail);
-                // What has to be changed: the claim on all ports is made by naming the Service.
-                let claim = if split.ports.is_empty() {
-                    "spec.service"
-                } else {
-                    "spec.ports"
-                };
-                findings.push(finding.at(claim));
-            }
-            None => owners.accepted.push((key, split, ports)),
-        }
+        let claims = ports.into_iter().map(claim);
+        (split.created, key, (key, split), claims.collect())
+    });
+    let (owners, losers) = Owners::decide(claimants.collect());
+    for ((loser, split), (winner, _)) in losers {
+        let detail = format!("TrafficSplit {winner} comes first and has the same ports");
+        let finding = Finding::new(loser.clone(), Reason::Conflicted, detail);
+        // What has to be changed: the claim on all ports is made by naming the Service.
+        let claim = if split.ports.is_empty() {
+            "spec.service"
+        } else {
+            "spec.ports"
+        };
+        findings.push(finding.at(claim));
     }
     owners
+}
+
+/// A port of one Service.
+pub(super) type PortClaim = (Port, Protocol);
+
+pub(super) fn claim(port: &ServicePortFact) -> PortClaim {
+    (port.number, port.protocol)
 }
 
 fn ports_of<'a>(
