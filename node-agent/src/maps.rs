@@ -7,7 +7,7 @@ use std::io;
 
 use sluice_model::{ids::Capacities, image::Image, plan::Op};
 
-pub use mapped::{MapOpenError, Mapped, OutOfBounds};
+pub use mapped::{ElementError, MapOpenError, Mapped};
 
 /// Where an image lives.
 pub trait Maps {
@@ -27,9 +27,9 @@ pub trait Maps {
 #[derive(Debug, thiserror::Error)]
 pub enum MapsError {
     #[error("{map}")]
-    Bounds {
+    Element {
         map: &'static str,
-        source: OutOfBounds,
+        source: ElementError,
     },
     #[error("cannot {doing} {what}")]
     Row {

@@ -17,7 +17,7 @@ use sluice_node_abi::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
 
-use super::{MapOpenError, Mapped, Maps, MapsError, OutOfBounds};
+use super::{ElementError, MapOpenError, Mapped, Maps, MapsError};
 use crate::{
     bpf::GracePeriod,
     program::{Found, Pins},
@@ -201,7 +201,7 @@ impl Kernel {
         self.backends.write(id, backend).map_err(failed)
     }
 
-    fn put_slots(&self, offset: u32, run: impl Iterator<Item = u32>) -> Result<(), OutOfBounds> {
+    fn put_slots(&self, offset: u32, run: impl Iterator<Item = u32>) -> Result<(), ElementError> {
         (offset..)
             .zip(run)
             .try_for_each(|(index, value)| self.slots.write(index, value))
@@ -238,15 +238,25 @@ impl Maps for Kernel {
             image.callers.insert(cgroup, transmute!(value));
         }
         image.generation = self.setting(Setting::Generation) as u32;
-        each(&self.ports, |id, port| image.ports.set(id, port));
-        each(&self.tables, |id, table| image.tables.set(id, table));
-        each(&self.groups, |id, group| image.groups.set(id, group));
-        each(&self.backends, |id, backend| {
+        read(maps::PORTS, &self.ports, |id, port| {
+            image.ports.set(id, port);
+        })?;
+        read(maps::TABLES, &self.tables, |id, table| {
+            image.tables.set(id, table);
+        })?;
+        read(maps::GROUPS, &self.groups, |id, group| {
+            image.groups.set(id, group);
+        })?;
+        read(maps::BACKENDS, &self.backends, |id, backend| {
             image.backends.set(id, backend);
-        });
-        each(&self.slots, |index, slot| image.slots.set(index, slot));
+        })?;
+        read(maps::SLOTS, &self.slots, |index, slot| {
+            image.slots.set(index, slot);
+        })?;
         // One that counts and belongs to nobody has to be zeroed.
-        each(&self.counters, |index, _| image.counters.set(index, true));
+        read(maps::COUNTERS, &self.counters, |index, _| {
+            image.counters.set(index, true);
+        })?;
         image.mark_counters();
         Ok(image)
     }
@@ -269,15 +279,11 @@ fn sum(per_cpu: &PerCpuArray<MapData, u64>, index: u32) -> Result<u64, MapError>
 }
 
 /// Every element that is not all zero.
-fn each<T>(map: &Mapped<T>, mut found: impl FnMut(u32, T))
+fn read<T>(name: &'static str, map: &Mapped<T>, found: impl FnMut(u32, T)) -> Result<(), MapsError>
 where
     T: IntoBytes + FromBytes + Immutable + Copy + Default + PartialEq,
 {
-    for (index, value) in map.iter() {
-        if value != T::default() {
-            found(index, value);
-        }
-    }
+    map.each(found).map_err(in_map(name))
 }
 
 fn in_row(doing: &'static str, what: &'static str) -> impl Fn(MapError) -> MapsError + Copy {
@@ -295,8 +301,8 @@ fn gone(deleted: Result<(), MapError>) -> Result<(), MapError> {
     }
 }
 
-fn in_map(map: &'static str) -> impl Fn(OutOfBounds) -> MapsError + Copy {
-    move |source| MapsError::Bounds { map, source }
+fn in_map(map: &'static str) -> impl Fn(ElementError) -> MapsError + Copy {
+    move |source| MapsError::Element { map, source }
 }
 
 fn open<T>(

@@ -172,7 +172,9 @@ pub(crate) fn changes_from_outside_are_put_right() -> Result<()> {
     let _agent = shop.bed.ready_agent()?;
     await_shares(&shop, ["90.0%", "10.0%"])?;
     let maps = Kernel::open(&Pins::new(shop.bed.node.bpffs()))?;
-    for (id, port) in maps.ports.iter().filter(|(_, port)| port.generation() != 0) {
+    let mut ports = Vec::new();
+    maps.ports.each(|id, port| ports.push((id, port)))?;
+    for (id, port) in ports {
         maps.ports
             .swap(id, Port::new(port.root() + 1_000, port.generation()))?;
     }

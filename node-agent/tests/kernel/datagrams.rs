@@ -207,7 +207,8 @@ pub(crate) fn a_backend_that_is_gone_is_replaced_at_the_next_send_and_no_other()
     }
 
     // The Service loses its first backend, whose row stays: as if another Service had it too.
-    let rows: Vec<_> = bed.maps.backends.iter().collect();
+    let mut rows = Vec::new();
+    bed.maps.backends.each(|id, row| rows.push((id, row)))?;
     let of = |address: SocketAddr| {
         let row = rows
             .iter()

@@ -8,6 +8,7 @@ use sluice_testbed::{
     tier::{self, Tier, test},
 };
 
+mod arrays;
 mod bed;
 mod callers;
 mod choices;
@@ -25,6 +26,7 @@ mod told;
 mod worlds;
 
 fn main() -> ExitCode {
+    use arrays::*;
     use callers::*;
     use choices::*;
     use clients::*;
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Tier::Kernel.check().and_then(|()| compiled()),
         vec![
             test!(every_counter_of_a_choice_is_a_fetching_add),
+            test!(an_array_is_the_kernels_wherever_the_window_lies),
             test!(a_light_pods_connect_is_rewritten),
             test!(only_the_cgroup_below_the_link_is_touched),
             test!(programs_go_on_without_their_loader_and_are_replaced_in_place),
