@@ -1,10 +1,12 @@
 //! P4: an endpoint is replaced; from the write to the API server until a connect reaches the new one.
 //!
 //! The Service that changes has one endpoint, among all the others that do not change. The arms take turns, block by
-//! block; the one that is not measured stands still, and catches up before its own block.
+//! block; the one that is not measured stands still, and catches up before its own block. Each change is one by
+//! itself: before it an arm is left alone until it could write to the kernel at once.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -30,6 +32,10 @@ const FIRST: Ipv4Addr = Ipv4Addr::new(10, 190, 0, 0);
 /// Where kubectl lets requests in, in the control plane's namespace.
 const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8001);
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The agent deletes what was replaced, after a grace period of the kernel.
+const AFTER_SLUICE: Duration = Duration::from_millis(100);
+/// kube-proxy lets a second pass between two writes to the kernel, unless it is told otherwise.
+const AFTER_KUBE_PROXY: Duration = Duration::from_millis(1_100);
 
 /// How often it is changed: blocks, and of each arm's block the changes.
 struct Form {
@@ -55,8 +61,10 @@ pub(crate) struct Found {
     pub(crate) services: u32,
     /// Milliseconds from the write to the first connect.
     pub(crate) to_connect: BTreeMap<Arm, Vec<f64>>,
-    /// Milliseconds that the agent's passes took, from a watch event that was heard to the last map write.
+    /// Milliseconds of the agent's passes, from a watch event that was heard to the write that put it in force.
     pub(crate) inside: Vec<f64>,
+    /// The same, to the last delete of what was replaced.
+    pub(crate) to_the_end: Vec<f64>,
 }
 
 pub(crate) fn run(stage: &mut Stage, quick: bool) -> Result<Found> {
@@ -66,6 +74,7 @@ pub(crate) fn run(stage: &mut Stage, quick: bool) -> Result<Found> {
         services: stage.count(),
         to_connect: BTreeMap::new(),
         inside: Vec::new(),
+        to_the_end: Vec::new(),
     };
     for seat in &mut stage.seats {
         catch_up(seat, &writer)?;
@@ -75,9 +84,9 @@ pub(crate) fn run(stage: &mut Stage, quick: bool) -> Result<Found> {
             for seat in stage.seats.iter().filter(|seat| seat.arm != arm) {
                 seat.freeze()?;
             }
-            let times = match arm {
-                Arm::Sluice => form.sluice,
-                _ => form.kube_proxy,
+            let (times, pause) = match arm {
+                Arm::Sluice => (form.sluice, AFTER_SLUICE),
+                _ => (form.kube_proxy, AFTER_KUBE_PROXY),
             };
             let seat = stage.seat(arm)?;
             seat.thaw()?;
@@ -85,13 +94,16 @@ pub(crate) fn run(stage: &mut Stage, quick: bool) -> Result<Found> {
             rest()?;
             let logged = seat.log()?.len();
             for _ in 0..times {
+                thread::sleep(pause);
                 let took = change(seat, &mut writer)?;
                 found.to_connect.entry(arm).or_default().push(took);
             }
             if arm == Arm::Sluice {
                 let log = seat.log()?;
-                let took = passes(&log[logged..]).map(|pass| pass.took.as_secs_f64() * 1e3);
-                found.inside.extend(took);
+                for pass in passes(&log[logged..]) {
+                    found.inside.push(pass.in_force.as_secs_f64() * 1e3);
+                    found.to_the_end.push(pass.took.as_secs_f64() * 1e3);
+                }
             }
         }
     }

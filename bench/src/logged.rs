@@ -10,6 +10,8 @@ use serde::Deserialize;
 pub(crate) struct Pass {
     /// When it was over.
     pub(crate) logged: Timestamp,
+    /// Until everything new was in force; then what it replaced was deleted.
+    pub(crate) in_force: Duration,
     pub(crate) took: Duration,
 }
 
@@ -22,7 +24,8 @@ struct Line {
 #[derive(Deserialize)]
 struct Fields {
     message: String,
-    /// As the log writes wide numbers.
+    // As the log writes wide numbers.
+    in_force_us: String,
     took_us: String,
 }
 
@@ -30,9 +33,13 @@ struct Fields {
 pub(crate) fn passes(log: &str) -> impl Iterator<Item = Pass> {
     let pass = |line: &str| {
         let Line { timestamp, fields } = serde_json::from_str(line).ok()?;
-        let took = Duration::from_micros(fields.took_us.parse().ok()?);
-        let logged = timestamp;
-        (fields.message == "pass").then_some(Pass { logged, took })
+        let duration = |text: &str| Some(Duration::from_micros(text.parse().ok()?));
+        let pass = Pass {
+            logged: timestamp,
+            in_force: duration(&fields.in_force_us)?,
+            took: duration(&fields.took_us)?,
+        };
+        (fields.message == "pass").then_some(pass)
     };
     log.lines().filter_map(pass)
 }
@@ -45,11 +52,12 @@ mod tests {
     fn passes_are_found_among_other_lines() {
         let log = r#"{"timestamp":"2026-11-21T06:00:00.000000Z","level":"INFO","fields":{"message":"starting","node":"sluice"},"target":"a"}
 no JSON
-{"timestamp":"2026-11-21T06:00:01.500000Z","level":"INFO","fields":{"message":"pass","compiled":3,"took_us":"2500"},"target":"a"}
+{"timestamp":"2026-11-21T06:00:01.500000Z","level":"INFO","fields":{"message":"pass","compiled":3,"in_force_us":"900","took_us":"2500"},"target":"a"}
 "#;
         let found: Vec<_> = passes(log).collect();
         let expected = Pass {
             logged: "2026-11-21T06:00:01.5Z".parse().unwrap(),
+            in_force: Duration::from_micros(900),
             took: Duration::from_micros(2_500),
         };
         assert_eq!(found, [expected]);

@@ -56,6 +56,8 @@ pub struct Done {
     pub written: usize,
     pub skipped: usize,
     pub failed: Vec<MapsError>,
+    /// Until everything new was in force. What it replaced goes later, when no program can be using it.
+    pub in_force: Duration,
     pub took: Duration,
 }
 
@@ -122,13 +124,19 @@ impl<M: Maps> Agent<M> {
             unclaimed.clear();
         }
         unclaimed.retain(|key| !wanted.contains_key(key));
+        let mut in_force = None;
         let outcome = pass.plan.run(&mut self.observed, |op| match op {
             Op::Delete(Place::Frontend(key)) if unclaimed.contains(key) => Err(MapsError::HeldBack),
             Op::Delete(Place::Node(_) | Place::Caller(_)) if self.view == View::Partial => {
                 Err(MapsError::HeldBack)
             }
+            Op::Barrier => {
+                in_force = Some(began.elapsed());
+                self.maps.write(op)
+            }
             _ => self.maps.write(op),
         });
+        let took = began.elapsed();
         self.state.finish(&outcome);
         let failed = outcome.failed.into_iter().map(|(_, error)| error);
         let done = Done {
@@ -139,7 +147,8 @@ impl<M: Maps> Agent<M> {
             failed: failed
                 .filter(|error| !matches!(error, MapsError::HeldBack))
                 .collect(),
-            took: began.elapsed(),
+            in_force: in_force.unwrap_or(took),
+            took,
         };
         self.counts.passed(&done);
         Some(done)

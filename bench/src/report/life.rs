@@ -140,14 +140,21 @@ fn change_page(machine: &Machine, found: &[change::Found]) -> String {
             &change.inside,
             2,
         );
+        row(
+            change.services,
+            "the agent: until what went is deleted",
+            &change.to_the_end,
+            2,
+        );
     }
     let mut page = head("A change of one endpoint", machine);
     let _ = write!(
         page,
         "\nA Service's only endpoint is replaced by a write to the API server; a client in a pod connects again and again,
 every half millisecond, until the new endpoint answers. The agent's own time is what its log says of each pass: from
-the news of a watch to the last write to a map. kube-proxy waits for a second between two writes to the kernel unless it
-is told otherwise.
+the news of a watch to the write that puts it in force. What was replaced is deleted after that, when the kernel has
+said that no program can still be using it. Each change is one by itself: kube-proxy waits for a second between two
+writes to the kernel unless it is told otherwise, and is given that second before the change.
 
 ![Milliseconds](change.svg)
 

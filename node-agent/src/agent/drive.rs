@@ -145,6 +145,7 @@ fn turn<M: Maps>(agent: &mut Agent<M>) -> Option<Done> {
             written = done.written,
             failed = done.failed.len(),
             skipped = done.skipped,
+            in_force_us = done.in_force.as_micros(),
             took_us = done.took.as_micros(),
             "pass",
         );
