@@ -5,33 +5,67 @@
     reason = "KubeSchema derives a public twin inside a function"
 )]
 
+mod analysis;
+mod caller;
+mod rollout;
+mod shift;
+mod status;
+
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::conditions::Reason;
+use crate::{
+    pattern::{LABEL, LABEL_KEYS_RULE, LABEL_VALUE, SERVICE},
+    port::MAX_SERVICE_PORTS,
+};
+
+pub use crate::{
+    choice::{Balancing, Selection, WhenUnavailable},
+    pattern::LABEL_KEYS,
+    policy::NodesStatus,
+    port::MAX_SERVICE_PORTS as MAX_PORTS,
+    selector::MAX_LABELS,
+};
+pub use analysis::{
+    ANALYSIS_BOUNDS, Analysis, AnalysisCheck, KernelSignal, MAX_CHECKS, MAX_FAILURES, ONE_SIGNAL,
+    PrometheusSignal, Signal,
+};
+pub use caller::{CallerClass, MAX_CALLERS, NO_CALLER_WEIGHT};
+pub use rollout::{
+    AFTER_FITS, BlueGreen, Canary, HOLD_BOUNDS, MAX_STEPS, ONE_STRATEGY, ONE_WAIT, OnFailure,
+    Promotion, Rollout, Step,
+};
+pub use shift::{Connections, DRAIN_FITS, DRAIN_PACE, Drain, OnShift};
+pub use status::{
+    CheckStatus, CommandStatus, RolloutState, RolloutStatus, TrafficSplitStatus, VersionStatus,
+};
 
 /// The largest weight of a version.
 pub const MAX_WEIGHT: u32 = 1_000_000;
 /// The largest number of versions in one split.
 pub const MAX_VERSIONS: usize = 16;
-/// The largest number of ports that a split can list.
-pub const MAX_PORTS: usize = 100;
-/// The largest number of labels that a version can ask of its pods.
-pub const MAX_LABELS: usize = 16;
 
 /// What is said of a split whose versions get nothing.
 pub const NO_WEIGHT: &str = "at least one version needs a weight above 0";
 /// What is said of a version with two kinds of backends, or with none.
 pub const ONE_SOURCE: &str = "a version has either `service` or `pods`";
-/// Only a rule can look at the keys of a map.
-const LABEL_KEY_RULE: &str = "self.all(key, !format.qualifiedName().validate(key).hasValue())";
-/// What is said of keys of labels.
-pub const LABEL_KEYS: &str =
-    "each key is a label's, such as `version` or `app.kubernetes.io/version`";
+/// What is said of callers whose weights name what is no version.
+pub const WEIGHTS_NAME_VERSIONS: &str = "`weights` of callers name versions of the split";
+/// What is said of a rollout to what is no version.
+pub const TARGET_IS_VERSION: &str = "`rollout.target` is a version of the split";
+/// What is said of a preview for callers that there are none of.
+pub const PREVIEW_IS_CLASS: &str =
+    "`rollout.blueGreen.preview` is the name of a class of `callers`";
+
+const WEIGHTS_RULE: &str = "!has(self.callers) || self.callers.all(c, \
+    c.weights.all(name, self.versions.exists(v, v.name == name)))";
+const TARGET_RULE: &str =
+    "!has(self.rollout) || self.versions.exists(v, v.name == self.rollout.target)";
+const PREVIEW_RULE: &str = "!has(self.rollout) || !has(self.rollout.blueGreen) \
+    || !has(self.rollout.blueGreen.preview) \
+    || has(self.callers) && self.callers.exists(c, c.name == self.rollout.blueGreen.preview)";
 
 /// What is to become of the connections.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,21 +88,24 @@ pub const LABEL_KEYS: &str =
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.versions.exists(v, v.weight > 0)").message(NO_WEIGHT)
+    validation = Rule::new("self.versions.exists(v, v.weight > 0)").message(NO_WEIGHT),
+    validation = Rule::new(WEIGHTS_RULE).message(WEIGHTS_NAME_VERSIONS),
+    validation = Rule::new(TARGET_RULE).message(TARGET_IS_VERSION),
+    validation = Rule::new(PREVIEW_RULE).message(PREVIEW_IS_CLASS)
 )]
 pub struct TrafficSplitSpec {
     /// Name of the Service whose connections are split. It is in the split's own namespace and has
     /// a cluster IP. The admission webhook fills in the split's own name where it is left out.
     #[schemars(
         length(min = 1, max = 63),
-        regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
+        regex(pattern = SERVICE)
     )]
     pub service: String,
 
     /// The Service's ports that are split, by name or by number. All of them when left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
-        length(max = 100),
+        length(max = MAX_SERVICE_PORTS),
         inner(length(min = 1, max = 63)),
         extend("x-kubernetes-list-type" = "set")
     )]
@@ -76,18 +113,55 @@ pub struct TrafficSplitSpec {
 
     /// The versions, keyed by name.
     #[schemars(
-        length(min = 1, max = 16),
+        length(min = 1, max = MAX_VERSIONS),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub versions: Vec<Version>,
 
-    /// How a connection gets its version.
+    /// Callers with weights of their own. The first class that a caller is in counts; who is in none
+    /// gets the versions by their own weights. Agents cannot do this yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = MAX_CALLERS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub callers: Vec<CallerClass>,
+
+    /// How a connection gets its version. Sequence: in turn, by a schedule that is never more than
+    /// one connection away from the exact share. Random: at random. Sticky: a client keeps its
+    /// version, and a change of weights moves as few clients as it can; agents cannot do this yet.
     #[serde(default)]
     pub selection: Selection,
 
-    /// What becomes of the share of a version that has no usable endpoint.
+    /// How a connection gets its backend in the version. RoundRobin: in turn. Random: at random.
+    /// LeastConnections: the better of two, by their open connections. Consistent: a client keeps
+    /// its backend while that one is there. As the Service's annotation `sluice.dev/balancing` says
+    /// when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Balancing")]
+    pub balancing: Option<Balancing>,
+
+    /// What becomes of the share of a version that has no usable endpoint. Redistribute: the other
+    /// versions get it, in proportion to their weights. Reject: it is refused.
     #[serde(default)]
     pub when_unavailable: WhenUnavailable,
+
+    /// Whether no version gets a larger share than its ready pods could carry, compared with those
+    /// of the version that has the traffic. When left out, it is so during a rollout only. Agents cannot do this yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    pub cap_by_readiness: Option<bool>,
+
+    /// What becomes of connections that are open when weights change. They stay when left out.
+    /// Agents cannot do anything else yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "OnShift")]
+    pub on_shift: Option<OnShift>,
+
+    /// A rollout to one of the versions. The weights above say where it starts. Agents cannot do this yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Rollout")]
+    pub rollout: Option<Rollout>,
 }
 
 /// A named group of backends with one weight: a Service's endpoints or a part of the split's own.
@@ -98,7 +172,7 @@ pub struct Version {
     /// Name of the version, unique in the split.
     #[schemars(
         length(min = 1, max = 63),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+        regex(pattern = LABEL)
     )]
     pub name: String,
 
@@ -108,7 +182,7 @@ pub struct Version {
     #[schemars(
         with = "String",
         length(min = 1, max = 63),
-        regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
+        regex(pattern = SERVICE)
     )]
     pub service: Option<String>,
 
@@ -120,7 +194,7 @@ pub struct Version {
     pub pods: Option<Pods>,
 
     /// The version's weight in relation to the other versions, however many endpoints it has.
-    #[schemars(range(max = 1_000_000))]
+    #[schemars(range(max = MAX_WEIGHT))]
     pub weight: u32,
 }
 
@@ -135,181 +209,9 @@ pub struct Pods {
         "additionalProperties" = {
             "type": "string",
             "maxLength": 63,
-            "pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+            "pattern": LABEL_VALUE,
         },
     ))]
-    #[x_kube(validation = Rule::new(LABEL_KEY_RULE).message(LABEL_KEYS))]
+    #[x_kube(validation = Rule::new(LABEL_KEYS_RULE).message(LABEL_KEYS))]
     pub match_labels: BTreeMap<String, String>,
-}
-
-/// How a connection gets its version.
-#[derive(
-    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
-)]
-pub enum Selection {
-    /// In turn, by a schedule that is never more than one connection away from the exact share.
-    #[default]
-    Sequence,
-    /// At random.
-    Random,
-}
-
-/// What becomes of the share of a version that has no usable endpoint.
-#[derive(
-    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
-)]
-pub enum WhenUnavailable {
-    /// The other versions get it, in proportion to their weights.
-    #[default]
-    Redistribute,
-    /// It is refused: 80 % weight to nothing refuses 80 % of the connections.
-    Reject,
-}
-
-/// What was observed of a TrafficSplit.
-#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TrafficSplitStatus {
-    /// The generation of the spec that this status is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-
-    /// What each version was asked to get and what it gets.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 16),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
-    )]
-    pub versions: Vec<VersionStatus>,
-
-    /// How far the nodes are with the generation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nodes: Option<NodesStatus>,
-
-    /// Accepted, ResolvedRefs, Programmed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 16),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
-    )]
-    pub conditions: Vec<Condition>,
-}
-
-/// What one version was asked to get and what it gets.
-#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VersionStatus {
-    /// Name of the version.
-    #[schemars(length(max = 63))]
-    pub name: String,
-    /// The weight that was asked for.
-    pub weight: u32,
-    /// The weight that acts.
-    pub effective: u32,
-    /// The part of the connections that goes to the version, or is refused in its name.
-    #[schemars(length(max = 16))]
-    pub share: String,
-    /// The number of its ready endpoints.
-    pub ready: u32,
-    /// Why `effective` is what it is.
-    #[schemars(with = "String", length(max = 64))]
-    pub reason: Reason,
-}
-
-/// How far the nodes are with a generation.
-#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct NodesStatus {
-    /// Nodes that should have the generation.
-    pub desired: u32,
-    /// Nodes that reported it as written to the kernel.
-    pub programmed: u32,
-    /// Nodes that reported that they could not write it.
-    pub failed: u32,
-    /// The oldest generation that a node's kernel still holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub oldest_generation: Option<i64>,
-}
-
-#[cfg(test)]
-mod tests {
-    use kube::CustomResourceExt;
-
-    use super::TrafficSplit;
-    use crate::NodeReport;
-
-    #[test]
-    fn the_schemas_bound_every_list_and_every_string() {
-        let mut open = Vec::new();
-        for crd in [TrafficSplit::crd(), NodeReport::crd()] {
-            let crd = serde_json::to_value(crd).expect("a CRD is JSON");
-            let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
-            for part in ["spec", "status"] {
-                unbounded(part, &schema[part], &mut open);
-            }
-        }
-        // Conditions are Kubernetes' own type.
-        open.retain(|path| !path.starts_with("status.conditions[]"));
-        assert_eq!(open, Vec::<String>::new());
-    }
-
-    #[test]
-    fn every_field_explains_itself() {
-        let mut silent = Vec::new();
-        for crd in [TrafficSplit::crd(), NodeReport::crd()] {
-            let crd = serde_json::to_value(crd).expect("a CRD is JSON");
-            let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
-            undescribed("spec", &schema["spec"], &mut silent);
-            undescribed("status", &schema["status"], &mut silent);
-        }
-        assert_eq!(silent, Vec::<String>::new());
-    }
-
-    #[test]
-    fn the_rule_about_weights_is_part_of_the_schema() {
-        let crd = serde_json::to_value(TrafficSplit::crd()).expect("a CRD is JSON");
-        let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
-        assert_eq!(
-            spec["x-kubernetes-validations"][0]["rule"],
-            "self.versions.exists(v, v.weight > 0)"
-        );
-        let versions = &spec["properties"]["versions"];
-        assert_eq!(versions["x-kubernetes-list-type"], "map");
-        assert_eq!(versions["maxItems"], super::MAX_VERSIONS);
-        assert_eq!(
-            versions["items"]["properties"]["weight"]["maximum"].as_f64(),
-            Some(f64::from(super::MAX_WEIGHT))
-        );
-        assert_eq!(spec["properties"]["ports"]["maxItems"], super::MAX_PORTS);
-        assert_eq!(spec["properties"]["selection"]["default"], "Sequence");
-    }
-
-    fn unbounded(path: &str, schema: &serde_json::Value, open: &mut Vec<String>) {
-        match schema["type"].as_str() {
-            Some("array") => {
-                if schema["maxItems"].is_null() {
-                    open.push(path.to_owned());
-                }
-                unbounded(&format!("{path}[]"), &schema["items"], open);
-            }
-            Some("string") if schema["maxLength"].is_null() && schema["enum"].is_null() => {
-                open.push(path.to_owned());
-            }
-            _ => {}
-        }
-        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-            unbounded(&format!("{path}.{name}"), property, open);
-        }
-    }
-
-    fn undescribed(path: &str, schema: &serde_json::Value, silent: &mut Vec<String>) {
-        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-            let path = format!("{path}.{name}");
-            if property["description"].is_null() {
-                silent.push(path.clone());
-            }
-            undescribed(&path, property, silent);
-            undescribed(&format!("{path}[]"), &property["items"], silent);
-        }
-    }
 }

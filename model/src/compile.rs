@@ -27,6 +27,8 @@ use crate::{
 
 const PODS_MISSING: &str =
     "versions by pods cannot be programmed yet; until then the Service serves without the split";
+const FIELD_MISSING: &str =
+    "this cannot be programmed yet; until then the Service serves without the split";
 
 /// What one Service compiles to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,7 +135,7 @@ fn own_rule(snapshot: Snapshot<'_>, key: &ServiceKey, port: &ServicePortFact, id
     }
 }
 
-/// `None` when a version asks for what cannot be done yet. Then the Service serves as if there were
+/// `None` when the split asks for what cannot be done yet. Then the Service serves as if there were
 /// no split: it acts as a whole or not, and a version without backends would refuse its share.
 fn split_rule(
     snapshot: Snapshot<'_>,
@@ -143,6 +145,10 @@ fn split_rule(
     id: PortId,
     findings: &mut Vec<Finding>,
 ) -> Option<Rule> {
+    for field in &split.missing {
+        let finding = Finding::new(owner.clone(), Reason::FeatureMissing, FIELD_MISSING);
+        findings.push(finding.at(*field));
+    }
     let mut versions = Vec::new();
     for (i, version) in split.versions.iter().enumerate() {
         let Some(lender) = version.lender() else {
@@ -164,7 +170,8 @@ fn split_rule(
             draining,
         });
     }
-    (versions.len() == split.versions.len()).then(|| Rule {
+    let whole = split.missing.is_empty() && versions.len() == split.versions.len();
+    whole.then(|| Rule {
         owner: Owner::Split(owner.clone()),
         selection: split.selection,
         when_unavailable: split.when_unavailable,

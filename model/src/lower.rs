@@ -230,7 +230,8 @@ impl Lowered {
         let slots = slots_of(port, &shares, &groups);
         let mode = match port.selection {
             Selection::Random if slots.len() > 1 => mode::RANDOM,
-            Selection::Random | Selection::Sequence => mode::SEQUENCE,
+            // Nothing compiles to a sticky port.
+            Selection::Random | Selection::Sequence | Selection::Sticky => mode::SEQUENCE,
         };
         let schedule = (mode == mode::SEQUENCE && slots.len() > 1).then(|| {
             let entries = port.versions.iter().zip(&shares.entries);

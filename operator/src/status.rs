@@ -27,6 +27,8 @@ pub fn of(
     TrafficSplitStatus {
         observed_generation: generation,
         versions: status.versions,
+        rollout: None,
+        command: None,
         nodes: Some(standing.nodes.clone()),
         conditions: conditions
             .map(|condition| timed(condition, generation, before, now))

@@ -3,16 +3,27 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_yaml::Value;
-use sluice_crds::{NodeReport, TrafficSplit};
+use sluice_crds::{BalancingPolicy, FrontendGrant, LocalRedirectPolicy, NodeReport, TrafficSplit};
 
 /// Where they are, from the crate's folder.
 pub(crate) const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/crd");
 /// What writes them.
 pub(crate) const COMMAND: &str = "cargo run -p sluice-crds --example crdgen";
 
+/// Every kind.
+pub(crate) fn definitions() -> [CustomResourceDefinition; 5] {
+    [
+        BalancingPolicy::crd(),
+        FrontendGrant::crd(),
+        LocalRedirectPolicy::crd(),
+        NodeReport::crd(),
+        TrafficSplit::crd(),
+    ]
+}
+
 /// Every file with its text.
 pub(crate) fn manifests() -> Result<Vec<(String, String)>, serde_yaml::Error> {
-    [TrafficSplit::crd(), NodeReport::crd()]
+    definitions()
         .iter()
         .map(|crd| Ok((format!("{}.yaml", crd.spec.names.plural), manifest(crd)?)))
         .collect()

@@ -8,8 +8,8 @@ use std::{
 use sluice_crds::{
     TrafficSplit, TrafficSplitSpec,
     split::{
-        self as crds, LABEL_KEYS, MAX_LABELS, MAX_PORTS, MAX_VERSIONS, MAX_WEIGHT, NO_WEIGHT,
-        ONE_SOURCE, Selection, WhenUnavailable,
+        self as crds, Connections, LABEL_KEYS, MAX_LABELS, MAX_PORTS, MAX_VERSIONS, MAX_WEIGHT,
+        NO_WEIGHT, ONE_SOURCE, OnShift, Selection, WhenUnavailable,
     },
 };
 
@@ -31,6 +31,8 @@ pub struct Fact {
     pub versions: Vec<Version>,
     pub selection: Selection,
     pub when_unavailable: WhenUnavailable,
+    /// Fields that ask for what no agent can do yet.
+    pub missing: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +90,11 @@ pub fn parse(key: &SplitKey, object: &TrafficSplit) -> Parsed<Fact> {
         versions,
         selection,
         when_unavailable,
+        callers: _,
+        balancing: _,
+        cap_by_readiness: _,
+        on_shift: _,
+        rollout: _,
     } = &object.spec;
     let mut faults = Faults {
         key,
@@ -106,8 +113,23 @@ pub fn parse(key: &SplitKey, object: &TrafficSplit) -> Parsed<Fact> {
         versions,
         selection: *selection,
         when_unavailable: *when_unavailable,
+        missing: missing(&object.spec),
     });
     Parsed { fact, findings }
+}
+
+fn missing(spec: &TrafficSplitSpec) -> Vec<&'static str> {
+    let shifts = |shift: &OnShift| shift.connections != Connections::Keep;
+    let asked = [
+        ("spec.callers", !spec.callers.is_empty()),
+        ("spec.selection", spec.selection == Selection::Sticky),
+        ("spec.balancing", spec.balancing.is_some()),
+        ("spec.capByReadiness", spec.cap_by_readiness == Some(true)),
+        ("spec.onShift", spec.on_shift.as_ref().is_some_and(shifts)),
+        ("spec.rollout", spec.rollout.is_some()),
+    ];
+    let asked = asked.into_iter().filter(|(_, asked)| *asked);
+    asked.map(|(field, _)| field).collect()
 }
 
 /// What is wrong with one split.
