@@ -26,6 +26,7 @@ pub mod daemon;
 pub mod errno;
 pub mod fabric;
 mod guest;
+pub mod http;
 pub mod link;
 pub mod load;
 pub mod mount;

@@ -16,8 +16,10 @@ use crate::errno::Code;
 use crate::program::Transport;
 
 pub use latencies::Latencies;
+pub use look_up::{LookUp, Manner};
 
 mod latencies;
+mod look_up;
 pub(crate) mod worker;
 
 /// Whom to ask.
@@ -47,6 +49,9 @@ pub struct Load {
     pub stretches: bool,
     /// Reads each socket's entry in the socket storage map pinned here.
     pub storage: Option<PathBuf>,
+    /// Asks the targets for a name, each thread as one client, instead of connecting to them.
+    #[serde(default)]
+    pub look_up: Option<LookUp>,
 }
 
 /// What has happened.
@@ -58,6 +63,9 @@ pub struct Report {
     pub names: BTreeMap<String, u64>,
     /// Answers by the version of who answered.
     pub versions: BTreeMap<String, u64>,
+    /// Questions of look-ups that were asked again.
+    #[serde(default)]
+    pub retries: u64,
     pub failures: Vec<Failure>,
     /// The answering names in order, if that was asked for.
     pub order: Vec<String>,
@@ -163,6 +171,7 @@ impl Load {
             in_order: false,
             stretches: false,
             storage: None,
+            look_up: None,
         }
     }
 
@@ -212,6 +221,13 @@ impl Load {
         self
     }
 
+    /// Looks a name up, instead of connecting.
+    pub fn looking_up(mut self, name: impl Into<String>, manner: Manner) -> Self {
+        let name = name.into();
+        self.look_up = Some(LookUp { name, manner });
+        self
+    }
+
     /// Runs it in this process.
     pub fn run(self) -> Report {
         worker::Course::new(self).run()
@@ -256,6 +272,7 @@ impl Report {
             elapsed,
             names,
             versions,
+            retries,
             failures,
             order,
             stretches,
@@ -264,6 +281,7 @@ impl Report {
             answers,
         } = other;
         self.tries += tries;
+        self.retries += retries;
         self.elapsed = self.elapsed.max(elapsed);
         for (name, count) in names {
             *self.names.entry(name).or_default() += count;
@@ -317,6 +335,9 @@ impl fmt::Display for Report {
             "{tries} tries in {:.3} s, {failed} failed",
             self.elapsed.as_secs_f64()
         )?;
+        if self.retries > 0 {
+            write!(f, ", {} asked again", self.retries)?;
+        }
         for (name, count) in &self.names {
             write!(f, ", {name} {count}")?;
         }

@@ -299,6 +299,7 @@ pub(crate) mod tests {
     fn http_tells_the_name_and_readiness_and_takes_commands() {
         let (_server, port, http_port) = server();
         assert!(http(http_port, "GET /").ends_with("\r\n\r\na v1\n"));
+        assert!(http(http_port, "GET /peer").contains("\r\n\r\n127.0.0.1:"));
         assert!(http(http_port, "GET /ready").starts_with("HTTP/1.1 200 "));
         assert!(http(http_port, "POST /unready").starts_with("HTTP/1.1 200 "));
         assert!(http(http_port, "GET /ready").starts_with("HTTP/1.1 503 "));

@@ -3,7 +3,7 @@
 //! There are no controllers, so whoever makes a Service makes its EndpointSlices too, and nothing changes by itself.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -116,6 +116,21 @@ impl Api {
             self.access.kubectl([&words[..], &how].concat())?;
         }
         Ok(())
+    }
+
+    /// A folder with `tls.crt` and `tls.key`, as a Secret is mounted, for a server that is called by this address.
+    pub fn serving(&self, name: &str, address: IpAddr) -> Result<PathBuf> {
+        let identity = self.authority.server(name, name, &[], &[address])?;
+        let folder = self.run.folder().join(name);
+        fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
+        fs::rename(identity.certificate, folder.join("tls.crt"))?;
+        fs::rename(identity.key, folder.join("tls.key"))?;
+        Ok(folder)
+    }
+
+    /// The certificate of the authority that signs what [`Api::serving`] gives, as PEM.
+    pub fn authority(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.authority.certificate())?)
     }
 
     /// kube-proxy for a light node, to be started.

@@ -12,10 +12,10 @@ use nix::unistd::gethostname;
 /// Serve: answer every connection and datagram with who answers, and fail on command.
 ///
 /// An echo port greets a TCP connection with the line `NAME VERSION` and then sends back what comes; a datagram is
-/// answered with that line and its own content. An HTTP port has GET / (the same line), /ready and /behaviour, and
-/// takes POST /ready, /unready and /behave/BEHAVIOUR, where a behaviour of the echo ports is answer, refuse, reset,
-/// hang, slow=MILLISECONDS or black-hole. Ends at SIGTERM. Needs no root (black-hole does on
-/// some kernels).
+/// answered with that line and its own content. An HTTP port has GET / (the same line), /peer (who asks), /ready and
+/// /behaviour, and takes POST /ready, /unready and /behave/BEHAVIOUR, where a behaviour of the echo ports is answer,
+/// refuse, reset, hang, slow=MILLISECONDS or black-hole. Ends at SIGTERM. Needs no root (black-hole does on some
+/// kernels).
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
 pub(super) struct Args {

@@ -32,6 +32,15 @@ impl Latencies {
         self.count
     }
 
+    /// How many took at least this long.
+    pub fn from(&self, duration: Duration) -> u64 {
+        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.buckets
+            .range(bucket(nanoseconds)..)
+            .map(|(_, count)| count)
+            .sum()
+    }
+
     /// The least duration that at least this share (from 0 to 1) of all does not exceed; zero when there are none.
     pub fn quantile(&self, share: f64) -> Duration {
         // Counts are far below 2^52, where f64 is exact.
@@ -87,5 +96,6 @@ mod tests {
         assert_eq!(latencies.quantile(0.5), Duration::from_nanos(50));
         assert_eq!(latencies.quantile(0.99), Duration::from_nanos(99));
         assert_eq!(latencies.quantile(1.0), Duration::from_nanos(100));
+        assert_eq!(latencies.from(Duration::from_nanos(91)), 10);
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
+use super::look_up::Resolver;
 use super::{Answer, Failure, Load, Report, Stage, Stored, Target};
 use crate::bpf;
 use crate::program::{Family, Transport, socket};
@@ -27,11 +28,11 @@ pub(crate) struct Course {
 }
 
 /// One answer and how long it took.
-struct Asked {
-    answer: Answer,
-    storage: Option<Option<Vec<u8>>>,
-    connect: Duration,
-    whole: Duration,
+pub(super) struct Asked {
+    pub(super) answer: Answer,
+    pub(super) storage: Option<Option<Vec<u8>>>,
+    pub(super) connect: Option<Duration>,
+    pub(super) whole: Duration,
 }
 
 impl Course {
@@ -73,6 +74,7 @@ impl Course {
             elapsed: self.started.elapsed(),
             names: report.names.clone(),
             versions: report.versions.clone(),
+            retries: report.retries,
             failures: report.failures.clone(),
             connects: report.connects.clone(),
             answers: report.answers.clone(),
@@ -81,19 +83,26 @@ impl Course {
     }
 
     fn work(&self) {
+        let mut resolver = self.load.look_up.as_ref().map(Resolver::new);
         while let Some(turn) = self.next_turn() {
             let target =
                 self.load.targets[usize::try_from(turn).unwrap_or(0) % self.load.targets.len()];
-            let asked = ask(target, &self.load);
+            let asked = match &mut resolver {
+                None => ask(target, &self.load),
+                Some(resolver) => resolver.look_up(target),
+            };
             let at = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();
             let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
             report.tries += 1;
+            report.retries += resolver.as_mut().map_or(0, Resolver::take_retries);
             match asked {
                 Ok(asked) => {
                     report.count(&asked.answer);
-                    report.connects.add(asked.connect);
+                    if let Some(connect) = asked.connect {
+                        report.connects.add(connect);
+                    }
                     report.answers.add(asked.whole);
                     if let Some(value) = asked.storage {
                         let name = asked.answer.name.clone();
@@ -182,7 +191,7 @@ fn ask(target: Target, load: &Load) -> Result<Asked, (Stage, Errno)> {
     Ok(Asked {
         answer,
         storage,
-        connect,
+        connect: Some(connect),
         whole,
     })
 }
@@ -212,7 +221,7 @@ fn hear(socket: &OwnedFd, transport: Transport) -> Result<Answer, Errno> {
 }
 
 /// A blocking call that our own time limit ended says EINPROGRESS or EAGAIN.
-fn by_patience(errno: Errno) -> Errno {
+pub(super) fn by_patience(errno: Errno) -> Errno {
     if matches!(errno, Errno::EINPROGRESS | Errno::EAGAIN) {
         Errno::ETIMEDOUT
     } else {

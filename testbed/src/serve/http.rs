@@ -1,5 +1,7 @@
-//! The HTTP ports: who answers (`/`), readiness (`/ready`), and commands by POST. One request per connection.
+//! The HTTP ports: who answers (`/`), who asks (`/peer`), readiness (`/ready`), and commands by POST. One request per
+//! connection.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, mpsc as sync};
 use std::time::Duration;
 
@@ -45,16 +47,18 @@ async fn accept(
     commands: Commands,
     state: watch::Receiver<State>,
 ) {
-    while let Ok((stream, _)) = listener.accept().await {
+    while let Ok((stream, peer)) = listener.accept().await {
         let (greeting, commands, state) = (greeting.clone(), commands.clone(), state.clone());
         tokio::spawn(async move {
-            let _ = timeout(PATIENCE, exchange(stream, &greeting, &commands, &state)).await;
+            let exchange = exchange(stream, peer, &greeting, &commands, &state);
+            let _ = timeout(PATIENCE, exchange).await;
         });
     }
 }
 
 async fn exchange(
     mut stream: TcpStream,
+    peer: SocketAddr,
     greeting: &str,
     commands: &Commands,
     state: &watch::Receiver<State>,
@@ -70,6 +74,7 @@ async fn exchange(
     let request = String::from_utf8_lossy(&request);
     let mut words = request.split_ascii_whitespace();
     let (status, body) = match (words.next(), words.next()) {
+        (Some("GET"), Some("/peer")) => ("200 OK", format!("{}\n", canonical(peer))),
         (Some("GET"), Some(path)) => get(path, greeting, *state.borrow()),
         (Some("POST"), Some(path)) => post(path, commands).await,
         _ => ("405 Method Not Allowed", String::new()),
@@ -83,13 +88,21 @@ async fn exchange(
     Ok(to.shutdown().await?)
 }
 
+/// A socket of both families shows IPv4 as mapped.
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
+}
+
 fn get(path: &str, greeting: &str, state: State) -> Answer {
     match path {
         "/" => ("200 OK", greeting.to_owned()),
         "/ready" if state.unready => ("503 Service Unavailable", "not ready\n".to_owned()),
         "/ready" => ("200 OK", "ready\n".to_owned()),
         "/behaviour" => ("200 OK", format!("{}\n", state.behaviour)),
-        _ => ("404 Not Found", "try /, /ready or /behaviour\n".to_owned()),
+        _ => (
+            "404 Not Found",
+            "try /, /peer, /ready or /behaviour\n".to_owned(),
+        ),
     }
 }
 
