@@ -51,9 +51,9 @@ pub const NO_GROUP_WEIGHT: &str = "at least one group needs a weight above 0";
     selectable = ".spec.frontend.address.ip",
     printcolumn = r#"{"name": "Service", "type": "string", "jsonPath": ".spec.frontend.service.name"}"#,
     printcolumn = r#"{"name": "Address", "type": "string", "jsonPath": ".spec.frontend.address.ip"}"#,
-    printcolumn = r#"{"name": "Groups", "type": "string", "jsonPath": ".spec.backends[*].name"}"#,
     printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Accepted\")].status"}"#,
     printcolumn = r#"{"name": "Programmed", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].status"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].reason", "priority": 1}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]

@@ -80,10 +80,10 @@ const PREVIEW_RULE: &str = "!has(self.rollout) || !has(self.rollout.blueGreen) \
     status = "TrafficSplitStatus",
     selectable = ".spec.service",
     printcolumn = r#"{"name": "Service", "type": "string", "jsonPath": ".spec.service"}"#,
-    printcolumn = r#"{"name": "Versions", "type": "string", "jsonPath": ".spec.versions[*].name"}"#,
-    printcolumn = r#"{"name": "Shares", "type": "string", "jsonPath": ".status.versions[*].share"}"#,
+    printcolumn = r#"{"name": "Shares", "type": "string", "jsonPath": ".status.shares"}"#,
     printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Accepted\")].status"}"#,
     printcolumn = r#"{"name": "Programmed", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].status"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].reason", "priority": 1}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use sluice_crds::TrafficSplitStatus;
 use sluice_model::{
-    condition::{self, Judged},
+    condition::{self, Judged, VersionStatus},
     rollup::Standing,
 };
 
@@ -26,6 +26,7 @@ pub fn of(
     let conditions = status.conditions.into_iter();
     TrafficSplitStatus {
         observed_generation: generation,
+        shares: shares(&status.versions),
         versions: status.versions,
         rollout: None,
         command: None,
@@ -34,6 +35,14 @@ pub fn of(
             .map(|condition| timed(condition, generation, before, now))
             .collect(),
     }
+}
+
+/// A table's column shows one value, so here all of them are one.
+fn shares(versions: &[VersionStatus]) -> Option<String> {
+    let shares = versions.iter();
+    let shares = shares.map(|version| format!("{} {}", version.name, version.share));
+    let shares: Vec<_> = shares.collect();
+    (!shares.is_empty()).then(|| shares.join(", "))
 }
 
 fn timed(

@@ -26,6 +26,11 @@ pub struct TrafficSplitStatus {
     )]
     pub versions: Vec<VersionStatus>,
 
+    /// What each version gets, in one line, such as "stable 90.0%, canary 10.0%".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(max = 1280))]
+    pub shares: Option<String>,
+
     /// How far the rollout is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
