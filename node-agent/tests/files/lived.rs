@@ -156,6 +156,38 @@ pub(crate) fn an_agent_outside_of_its_cgroup_root_is_not_ready_and_says_why() ->
     })
 }
 
+/// In a cgroup namespace, with a mount of its own: a tree whose root is the agent's own cgroup, so that even a
+/// self-test would pass there while no pod is served.
+pub(crate) fn an_agent_in_a_cgroup_namespace_ends_and_says_why() -> Result<()> {
+    const CUT_OFF: &str = "
+        for at in $(awk '/ - cgroup2 / {print $5}' /proc/self/mountinfo); do umount --lazy \"$at\"; done
+        mount -t cgroup2 none \"$1\"
+        shift
+        exec \"$@\"";
+    let bed = Bed::start()?;
+    let tree = bed.fabric.run().folder().join("tree");
+    fs::create_dir(&tree)?;
+    let command = bed.node.command("agent", "unshare")?;
+    let command = command.args(["--mount", "--cgroup", "sh", "-euc", CUT_OFF, "sh"]);
+    let mut agent = command
+        .arg(&tree)
+        .arg(env!("CARGO_BIN_EXE_sluice-node-agent"))
+        .args(["--node-name", "node-1", "--manifests"])
+        .arg(&bed.manifests)
+        .arg("--state")
+        .arg(bed.state())
+        .arg("--bpffs")
+        .arg(bed.node.bpffs())
+        .spawn()?;
+    let ended = agent.wait(PATIENCE)?;
+    let said = agent.output()?;
+    ensure!(
+        ended.code() == Some(1) && said.contains("is cut off at a cgroup namespace"),
+        "{ended}: {said}"
+    );
+    Ok(())
+}
+
 pub(crate) fn an_agent_that_ends_leaves_the_kernel_at_work() -> Result<()> {
     let shop = Shop::open()?;
     let mut agent = shop.bed.ready_agent()?;

@@ -10,6 +10,8 @@ use sluice_testbed::{
 
 mod bed;
 mod cleaned;
+mod dns;
+mod flows;
 mod killed;
 mod lived;
 mod mounted;
@@ -18,6 +20,7 @@ mod upgraded;
 
 fn main() -> ExitCode {
     use cleaned::*;
+    use flows::*;
     use killed::*;
     use lived::*;
     use mounted::*;
@@ -52,6 +55,11 @@ fn main() -> ExitCode {
             test!(sockets_from_before_the_agent_end_too),
             test!(a_backend_goes_in_many_ways_and_a_draining_one_is_not_gone),
             test!(connections_end_with_their_backend_where_their_service_says_so),
+            test!(a_flow_finds_the_first_endpoint_that_comes_and_is_refused_until_then),
+            test!(a_flow_of_a_deleted_service_reaches_nobody),
+            test!(a_flow_ends_with_the_version_that_a_split_chose_and_with_no_other),
+            test!(a_restart_of_the_agent_ends_no_healthy_flow),
+            test!(an_agent_in_a_cgroup_namespace_ends_and_says_why),
             test!(a_file_broken_while_no_agent_runs_keeps_its_last_good_state),
             test!(a_file_that_was_never_good_holds_back_deleting_what_it_may_mean),
         ],

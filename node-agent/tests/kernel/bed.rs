@@ -1,6 +1,9 @@
 //! A light node with our programs on its cgroup and rows that a test writes itself.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use anyhow::Result;
 use sluice_node_abi::{
@@ -23,14 +26,14 @@ pub(crate) struct Bed {
     pub(crate) pins: Pins,
     pub(crate) programs: Programs,
     pub(crate) maps: Kernel,
-    pub(crate) fabric: Fabric,
+    pub(crate) fabric: Arc<Fabric>,
     ids: u32,
     slots: u32,
 }
 
 impl Bed {
     pub(crate) fn start(refusal: Refusal) -> Result<Self> {
-        let fabric = Fabric::start()?;
+        let fabric = Arc::new(Fabric::start()?);
         let node = fabric.node("node-1")?;
         let pins = Pins::new(node.bpffs());
         let programs = Programs::load(&pins, refusal)?;
@@ -42,6 +45,23 @@ impl Bed {
             programs,
             maps,
             fabric,
+            ids: 0,
+            slots: 0,
+        })
+    }
+
+    /// Programs and maps of another load balancer on the same cgroup, as after ours in line.
+    pub(crate) fn beside(&self, name: &str) -> Result<Self> {
+        let pins = Pins::new(self.node.bpffs().join(name));
+        let programs = Programs::load(&pins, Refusal::SetRetval)?;
+        programs.attach(self.node.cgroup().path())?;
+        let maps = Kernel::open(&pins)?;
+        Ok(Self {
+            node: self.node.clone(),
+            pins,
+            programs,
+            maps,
+            fabric: Arc::clone(&self.fabric),
             ids: 0,
             slots: 0,
         })

@@ -18,9 +18,9 @@ use crate::{
     told::Told,
 };
 
-const SERVICE: &str = "198.18.0.1";
+pub(crate) const SERVICE: &str = "198.18.0.1";
 
-fn object(pod: &Pod, labels: &Value, host_network: bool) -> Value {
+pub(crate) fn object(pod: &Pod, labels: &Value, host_network: bool) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
@@ -30,7 +30,7 @@ fn object(pod: &Pod, labels: &Value, host_network: bool) -> Value {
     })
 }
 
-fn service(servers: &[Pod], affinity: &str) -> Vec<Value> {
+pub(crate) fn service(servers: &[Pod], affinity: &str) -> Vec<Value> {
     let endpoints = servers.iter();
     let endpoints = endpoints.map(|pod| json!({"addresses": [pod.address4().to_string()]}));
     vec![
@@ -51,7 +51,7 @@ fn service(servers: &[Pod], affinity: &str) -> Vec<Value> {
 }
 
 /// What the agent does when the tree has changed.
-fn find_pods(told: &mut Told, bed: &Bed) -> Result<()> {
+pub(crate) fn find_pods(told: &mut Told, bed: &Bed) -> Result<()> {
     let tree = Tree::read(bed.node.cgroup().path());
     told.agent
         .maps()

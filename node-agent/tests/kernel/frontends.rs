@@ -182,6 +182,49 @@ pub(crate) fn node_ports_follow_the_addresses_of_nodes() -> Result<()> {
     Ok(())
 }
 
+/// Nothing of ours listens on the node, so nobody is kept from a number; and who has bound it is not called while
+/// the Service is there.
+pub(crate) fn a_node_port_leads_to_the_service_whoever_has_bound_its_number() -> Result<()> {
+    let bed = Bed::start(Refusal::SetRetval)?;
+    let near = &bed.node;
+    let server = near.pod("server").port(8080).start()?;
+    let before = near.pod("before").on_the_host().port(NODE_PORT).start()?;
+    let client = near.pod("client").start()?;
+    let mut told = Told::start(&bed)?;
+    let mut objects = vec![node_object(near), service(&json!({}))];
+    objects.extend(slices(&[(&server, near)]));
+    let at_nodes = addresses_of(near).map(|ip| SocketAddr::new(ip, NODE_PORT));
+    for at in at_nodes {
+        answered(&client, at, "before")?;
+    }
+    told.apply(&objects)?;
+    drop(before);
+    let after = near.pod("after").on_the_host().port(NODE_PORT).start()?;
+    for at in at_nodes {
+        answered(&client, at, "server")?;
+        answered(&after, at, "server")?;
+        // Its number as a caller's own, as one that the kernel may give out.
+        let any: IpAddr = if at.is_ipv4() { "0.0.0.0" } else { "::" }.parse()?;
+        let address = SocketAddr::new(any, NODE_PORT);
+        let seen = client.run(&[
+            Step::tcp(Family::of(at)),
+            Step::Bind { socket: 0, address },
+            Step::connect(0, at),
+            Step::receive(0),
+        ])?;
+        let greeting = seen[3].as_ref().ok().and_then(Seen::text);
+        ensure!(
+            greeting.is_some_and(|text| text.starts_with("server")),
+            "{seen:?}"
+        );
+    }
+    told.apply(&[service(&json!({"type": "ClusterIP"}))])?;
+    for at in at_nodes {
+        answered(&client, at, "after")?;
+    }
+    Ok(())
+}
+
 /// As kube-proxy has it: what is called from the node itself reaches every endpoint by the Service's
 /// outer addresses, and those of another node are that one's to decide.
 pub(crate) fn external_traffic_policy_local_leaves_other_nodes_ports_alone() -> Result<()> {

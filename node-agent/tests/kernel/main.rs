@@ -15,7 +15,11 @@ mod choices;
 mod clients;
 mod datagrams;
 mod frontends;
+mod full;
+mod healed;
 mod instructions;
+mod moves;
+mod neighbours;
 mod oracle;
 mod privileges;
 mod refusal;
@@ -32,7 +36,11 @@ fn main() -> ExitCode {
     use clients::*;
     use datagrams::*;
     use frontends::*;
+    use full::*;
+    use healed::*;
     use instructions::*;
+    use moves::*;
+    use neighbours::*;
     use oracle::*;
     use privileges::*;
     use refusal::*;
@@ -74,6 +82,7 @@ fn main() -> ExitCode {
             test!(a_datagram_program_sees_the_service_where_it_would_see_the_backend),
             test!(a_survey_tells_every_datagram_socket_that_was_translated),
             test!(a_socket_is_ended_alone),
+            test!(a_socket_that_could_not_be_ended_is_ended_by_a_later_look),
             test!(a_schedule_is_kept_by_parallel_connects),
             test!(a_swap_of_a_port_is_seen_whole_by_every_connect),
             test!(every_prefix_of_real_connects_is_within_one_of_the_ideal),
@@ -87,6 +96,11 @@ fn main() -> ExitCode {
             test!(session_affinity_keeps_each_client_until_its_backend_goes),
             test!(a_consistent_service_gives_each_pod_the_same_backend),
             test!(least_connections_evens_out_what_is_open),
+            test!(programs_of_others_stay_and_the_first_in_line_serves_what_both_claim),
+            test!(a_pod_is_steered_from_whatever_is_nested_in_it_and_wherever_it_moves),
+            test!(a_service_that_does_not_fit_is_refused_whole_and_disturbs_nobody),
+            test!(a_full_memory_of_clients_forgets_the_oldest_and_refuses_nobody),
+            test!(a_node_port_leads_to_the_service_whoever_has_bound_its_number),
             test!(objects_maps_and_connects_say_the_same),
             test!(writes_that_fail_at_random_still_end_in_the_same_image),
         ],

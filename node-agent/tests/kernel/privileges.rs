@@ -112,29 +112,52 @@ fn with_only(capabilities: &[u32], work: impl FnOnce() -> Result<()> + Send) -> 
 }
 
 fn keep_only(capabilities: &[u32]) -> Result<()> {
-    const VERSION_3: u32 = 0x2008_0522;
-    #[repr(C)]
-    struct Header {
-        version: u32,
-        pid: i32,
-    }
-    #[repr(C)]
-    #[derive(Clone, Copy, Default)]
-    struct Sets {
-        effective: u32,
-        permitted: u32,
-        inheritable: u32,
-    }
-    let header = Header {
-        version: VERSION_3,
-        pid: 0,
-    };
     let mut sets = [Sets::default(); 2];
     for number in capabilities {
         let word = &mut sets[(number / 32) as usize];
         word.effective |= 1 << (number % 32);
         word.permitted |= 1 << (number % 32);
     }
+    set(&sets)
+}
+
+/// Takes `CAP_NET_ADMIN` out of this thread's hands, or back into them.
+pub(crate) fn lay_aside_net_admin(aside: bool) -> Result<()> {
+    let (header, mut sets) = (HEADER, [Sets::default(); 2]);
+    // SAFETY: the kernel reads a header and writes, for this version, two sets.
+    let outcome = unsafe { libc::syscall(libc::SYS_capget, &raw const header, sets.as_mut_ptr()) };
+    ensure!(outcome == 0, io::Error::last_os_error());
+    let (_, number) = NUMBERS[0];
+    if aside {
+        sets[0].effective &= !(1 << number);
+    } else {
+        sets[0].effective |= 1 << number;
+    }
+    set(&sets)
+}
+
+/// Version 3, of this thread.
+const HEADER: Header = Header {
+    version: 0x2008_0522,
+    pid: 0,
+};
+
+#[repr(C)]
+struct Header {
+    version: u32,
+    pid: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Sets {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+fn set(sets: &[Sets; 2]) -> Result<()> {
+    let header = HEADER;
     // SAFETY: the kernel reads a header and, for this version, two sets; it changes this thread alone.
     let outcome = unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) };
     ensure!(outcome == 0, io::Error::last_os_error());
