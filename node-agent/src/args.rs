@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use sluice_runtime::{client::Way, telemetry::Logs};
 
-use crate::program::Refusal;
+use crate::program::{Refusal, Sizes};
 
 /// Where an agent pins if it is told nothing else.
 const BPFFS: &str = "/sys/fs/bpf/sluice";
@@ -95,6 +95,9 @@ pub struct Run {
     /// How to refuse a connect that has no backend, instead of the best way that the kernel has.
     #[arg(long, env = "SLUICE_REFUSAL", value_enum)]
     pub refusal: Option<Refusal>,
+
+    #[command(flatten)]
+    pub sizes: Sizes,
 
     #[command(flatten)]
     pub logs: Logs,

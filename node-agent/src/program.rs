@@ -6,6 +6,7 @@
 //! the layout of the maps is another, new maps stand beside the old ones until all is switched.
 
 mod leftovers;
+mod sizes;
 mod survey;
 
 use std::{
@@ -31,7 +32,11 @@ use crate::{
 };
 
 pub use leftovers::{Found, LeftoverError};
+pub use sizes::Sizes;
 pub use survey::{Survey, SurveyError};
+
+/// Between the name of a folder of maps that were set aside and a number.
+const ASIDE: &str = "-before-";
 
 /// Where the pins are.
 #[derive(Clone, Debug)]
@@ -50,12 +55,16 @@ impl Pins {
 
     /// Sockets keep their storage over a change of the other maps' layout.
     pub fn map(&self, name: &str) -> PathBuf {
-        let folder = if matches!(name, maps::SOCKETS | maps::DATAGRAMS) {
-            format!("socket-{}", abi::SOCKET_VERSION)
+        if matches!(name, maps::SOCKETS | maps::DATAGRAMS) {
+            let folder = format!("socket-{}", abi::SOCKET_VERSION);
+            self.root.join(folder).join(name)
         } else {
-            format!("abi-{}", abi::VERSION)
-        };
-        self.root.join(folder).join(name)
+            self.maps().join(name)
+        }
+    }
+
+    fn maps(&self) -> PathBuf {
+        self.root.join(format!("abi-{}", abi::VERSION))
     }
 
     fn link(&self, hook: Hook) -> PathBuf {
@@ -71,11 +80,12 @@ impl Pins {
         let version = |name: &str| {
             let number = ["abi-", "socket-"]
                 .iter()
-                .find_map(|kind| name.strip_prefix(kind));
-            number.is_some_and(|number| number.parse::<u32>().is_ok())
+                .find_map(|kind| name.strip_prefix(kind))?;
+            let (number, aside) = number.split_once(ASIDE).unwrap_or((number, "0"));
+            number.parse::<u32>().and(aside.parse::<u32>()).ok()
         };
         let name = folder.file_name().and_then(|name| name.to_str());
-        folder == self.links() || name.is_some_and(version)
+        folder == self.links() || name.and_then(version).is_some()
     }
 }
 
@@ -199,8 +209,9 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Opens the pinned maps or makes them, and passes every program through the verifier.
-    pub fn load(pins: &Pins, refusal: Refusal) -> Result<Self, LoadError> {
+    /// Opens the pinned maps, which are of these sizes once they are [prepared](Pins::prepare), or makes them, and
+    /// passes every program through the verifier.
+    pub fn load(pins: &Pins, refusal: Refusal, sizes: Sizes) -> Result<Self, LoadError> {
         let paths = MAPS.map(|name| (name, pins.map(name)));
         for folder in paths.iter().filter_map(|(_, path)| path.parent()) {
             make_folder(folder)?;
@@ -213,6 +224,9 @@ impl Programs {
         loader.override_global("HAS_LOOPS", &has_loops, true);
         for (name, path) in &paths {
             loader.map_pin_path(name, path.as_path());
+        }
+        for (name, capacity) in sizes.capacities() {
+            loader.map_max_entries(name, capacity);
         }
         let mut ebpf = loader.load(object::bytes()?)?;
         for hook in Hook::ALL {

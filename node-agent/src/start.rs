@@ -65,14 +65,20 @@ async fn serve(run: &Run) -> Result<()> {
 
     let pins = Pins::new(&run.bpffs);
     let refusal = run.refusal.unwrap_or_else(|| Refusal::fitting(&features));
-    let found = pins.prepare()?;
+    let found = pins.prepare(run.sizes)?;
     if !found.missing.is_empty() {
         warn!(
             missing = ?found.missing,
             "some of the pinned maps are gone, so all are made anew; until they are filled connects go on by the old ones",
         );
     }
-    let mut programs = Programs::load(&pins, refusal)?;
+    if !found.resized.is_empty() {
+        info!(
+            resized = ?found.resized,
+            "the pinned maps have other sizes than these options give, so all are made anew; until they are filled connects go on by the old ones",
+        );
+    }
+    let mut programs = Programs::load(&pins, refusal, run.sizes)?;
     let maps = Kernel::open(&pins)?;
     maps.go_on_from(&found)?;
     let network = node::network_cookie().context("cannot tell the host's network namespace")?;

@@ -13,7 +13,7 @@ use std::{
 use aya::maps::{Array, Map, MapData};
 use sluice_node_abi::maps::{self, Setting};
 
-use super::{Hook, MAPS, Pins};
+use super::{ASIDE, Hook, MAPS, Pins, Sizes};
 use crate::bpf;
 
 /// Something that could not be looked at or removed.
@@ -27,8 +27,10 @@ pub struct LeftoverError {
 /// What a start found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Maps that had no pin while others of this version had one. Now none has.
+    /// Maps that had no pin while others of this version had one. All have been set aside.
     pub missing: Vec<&'static str>,
+    /// Maps of another capacity than is asked for. All have been set aside.
+    pub resized: Vec<&'static str>,
     /// The highest generation that maps of any version hold. Sockets remember generations, so none is
     /// given out again.
     pub generation: u64,
@@ -38,8 +40,10 @@ pub struct Found {
 
 impl Pins {
     /// Before anything is loaded. A part of the maps is as good as none: what is left in the others speaks
-    /// of what is gone, and programs that are attached still read what is gone.
-    pub fn prepare(&self) -> Result<Found, LeftoverError> {
+    /// of what is gone, and programs that are attached still read what is gone. Nor does a map change its
+    /// capacity. Then the folder is set aside until it is [retired](Self::retire), so that a start that does not
+    /// get that far leaves its generation to the next one.
+    pub fn prepare(&self, sizes: Sizes) -> Result<Found, LeftoverError> {
         let versions = entries(self.root())?;
         let mut found = Found::default();
         for folder in versions.iter().filter(|folder| self.is_ours(folder)) {
@@ -48,20 +52,44 @@ impl Pins {
                 found.off |= settings.off;
             }
         }
-        let own = self.map(maps::SETTINGS);
-        let of_version = |name: &&&'static str| self.map(name).parent() == own.parent();
+        let own = self.maps();
+        let of_version = |name: &&&'static str| self.map(name).parent() == Some(&own);
         let (present, missing): (Vec<&str>, Vec<&str>) = MAPS
             .iter()
             .filter(of_version)
             .partition(|name| self.map(name).exists());
-        if !present.is_empty() && !missing.is_empty() {
-            for name in present {
-                let pin = self.map(name);
-                tried(fs::remove_file(&pin), &pin)?;
-            }
+        if !present.is_empty() {
             found.missing = missing;
+            found.resized = self.resized(sizes);
+        }
+        if !found.missing.is_empty() || !found.resized.is_empty() {
+            self.set_aside()?;
         }
         Ok(found)
+    }
+
+    /// The maps that have another capacity than they would be made with.
+    fn resized(&self, sizes: Sizes) -> Vec<&'static str> {
+        let differs = |&(name, capacity): &(&str, u32)| {
+            let map = MapData::from_pin(self.map(name));
+            let info = map.and_then(|map| map.info());
+            info.is_ok_and(|info| info.max_entries() != capacity)
+        };
+        let capacities = sizes.capacities().into_iter();
+        capacities.filter(differs).map(|(name, _)| name).collect()
+    }
+
+    fn set_aside(&self) -> Result<(), LeftoverError> {
+        let own = self.maps();
+        let mut aside = (1_u32..).map(|number| {
+            let mut name = own.clone().into_os_string();
+            name.push(format!("{ASIDE}{number}"));
+            PathBuf::from(name)
+        });
+        let Some(aside) = aside.find(|path| !path.exists()) else {
+            return Ok(());
+        };
+        tried(fs::rename(&own, aside), &own)
     }
 
     /// Once all programs are attached: nobody asks for the maps of other versions any more, nor for programs

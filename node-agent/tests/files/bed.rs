@@ -59,14 +59,14 @@ impl Bed {
     }
 
     pub(crate) fn agent_at(&self, cgroup_root: &Path) -> Result<Process> {
-        self.agent_of(cgroup_root, self.node.bpffs())
+        self.agent_of(cgroup_root, self.node.bpffs(), &[])
     }
 
     pub(crate) fn agent_with_pins(&self, bpffs: &Path) -> Result<Process> {
-        self.agent_of(self.node.cgroup().path(), bpffs)
+        self.agent_of(self.node.cgroup().path(), bpffs, &[])
     }
 
-    fn agent_of(&self, cgroup_root: &Path, bpffs: &Path) -> Result<Process> {
+    fn agent_of(&self, cgroup_root: &Path, bpffs: &Path, options: &[&str]) -> Result<Process> {
         let command = self.node.command("agent", AGENT)?;
         command
             .args(["--node-name", "node-1", "--check-every", "1", "--manifests"])
@@ -77,6 +77,7 @@ impl Bed {
             .arg(cgroup_root)
             .arg("--bpffs")
             .arg(bpffs)
+            .args(options)
             .spawn()
     }
 
@@ -86,7 +87,11 @@ impl Bed {
     }
 
     pub(crate) fn ready_agent(&self) -> Result<Process> {
-        let agent = self.agent()?;
+        self.ready_agent_with(&[])
+    }
+
+    pub(crate) fn ready_agent_with(&self, options: &[&str]) -> Result<Process> {
+        let agent = self.agent_of(self.node.cgroup().path(), self.node.bpffs(), options)?;
         eventually(PATIENCE, "a ready agent", || self.get("/readyz"))?;
         Ok(agent)
     }

@@ -50,6 +50,7 @@ fn main() -> ExitCode {
             test!(a_clean_up_waits_for_the_agent_to_end),
             test!(maps_of_another_version_serve_until_the_new_ones_do),
             test!(a_part_of_the_maps_is_as_good_as_none),
+            test!(maps_of_other_sizes_are_filled_before_they_serve),
             test!(what_is_switched_off_stays_off_until_it_is_switched_on),
             test!(datagram_sockets_end_when_their_backend_goes_and_no_others),
             test!(sockets_from_before_the_agent_end_too),

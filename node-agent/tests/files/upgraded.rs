@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use sluice_node_abi::maps;
 use sluice_node_agent::program::{Hook, Pins};
 use sluice_testbed::{bpf, load::Load, process::Process, tier::eventually};
@@ -21,8 +21,18 @@ const NOBODY: Duration = Duration::from_millis(200);
 /// Connects all the time while an agent ends, something happens, and another one takes over.
 fn taken_over(
     shop: &Shop,
+    agent: Process,
+    meanwhile: impl FnOnce() -> Result<()>,
+) -> Result<Process> {
+    taken_over_with(shop, agent, meanwhile, &[])
+}
+
+/// The next one is given these options.
+fn taken_over_with(
+    shop: &Shop,
     mut agent: Process,
     meanwhile: impl FnOnce() -> Result<()>,
+    options: &[&str],
 ) -> Result<Process> {
     let before = shop.bed.image()?;
     let load = Load::on([at(SERVICE)?])
@@ -32,7 +42,7 @@ fn taken_over(
     let load = shop.client.start_load(&load)?;
     agent.stop(PATIENCE)?;
     meanwhile()?;
-    let next = shop.bed.ready_agent()?;
+    let next = shop.bed.ready_agent_with(options)?;
     let report = load.stop()?;
     ensure!(report.failures.is_empty() && report.tries > 0, "{report}");
     println!("{} connects, none failed", report.tries);
@@ -152,6 +162,44 @@ pub(crate) fn a_part_of_the_maps_is_as_good_as_none() -> Result<()> {
             said.contains("some of the pinned maps are gone") && said.contains(lost[0]),
             "{said}"
         );
+    }
+    Ok(())
+}
+
+pub(crate) fn maps_of_other_sizes_are_filled_before_they_serve() -> Result<()> {
+    let shop = Shop::open()?;
+    let bed = &shop.bed;
+    let mut agent = bed.ready_agent()?;
+    let folders = names(bed.node.bpffs())?;
+    let capacity = |map: &str| -> Result<u64> {
+        let status = bed.status()?;
+        let maps = status["maps"].as_array().context("no maps")?;
+        let row = maps.iter().find(|row| row["map"] == map);
+        row.and_then(|row| row["capacity"].as_u64())
+            .with_context(|| format!("{map}: {status}"))
+    };
+    let usual = capacity(maps::FRONTENDS)?;
+    for (option, number, map) in [
+        ("--max-frontends", 2 * usual, maps::FRONTENDS),
+        ("--max-frontends", 1_024, maps::PORTS),
+        ("--max-backends", 2_048, maps::BACKENDS),
+    ] {
+        let before = bed.image()?.generation;
+        let options = [option, &number.to_string()];
+        agent = taken_over_with(&shop, agent, || Ok(()), &options)?;
+        ensure!(capacity(map)? == number, "{option} {number}");
+        ensure!(bed.image()?.generation > before, "generations start over");
+        ensure!(
+            names(bed.node.bpffs())? == folders,
+            "{:?}",
+            names(bed.node.bpffs())?
+        );
+
+        // The same again finds the maps as it wants them.
+        let log = agent.output()?.len();
+        agent = taken_over_with(&shop, agent, || Ok(()), &options)?;
+        let said = agent.output()?[log..].to_owned();
+        ensure!(!said.contains("made anew"), "{said}");
     }
     Ok(())
 }

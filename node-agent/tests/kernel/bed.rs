@@ -12,7 +12,7 @@ use sluice_node_abi::{
 };
 use sluice_node_agent::{
     maps::kernel::Kernel,
-    program::{Pins, Programs, Refusal},
+    program::{Pins, Programs, Refusal, Sizes},
 };
 use sluice_testbed::{fabric::Fabric, node::Node};
 use zerocopy::IntoBytes;
@@ -36,7 +36,7 @@ impl Bed {
         let fabric = Arc::new(Fabric::start()?);
         let node = fabric.node("node-1")?;
         let pins = Pins::new(node.bpffs());
-        let programs = Programs::load(&pins, refusal)?;
+        let programs = Programs::load(&pins, refusal, Sizes::default())?;
         programs.attach(node.cgroup().path())?;
         let maps = Kernel::open(&pins)?;
         Ok(Self {
@@ -53,7 +53,7 @@ impl Bed {
     /// Programs and maps of another load balancer on the same cgroup, as after ours in line.
     pub(crate) fn beside(&self, name: &str) -> Result<Self> {
         let pins = Pins::new(self.node.bpffs().join(name));
-        let programs = Programs::load(&pins, Refusal::SetRetval)?;
+        let programs = Programs::load(&pins, Refusal::SetRetval, Sizes::default())?;
         programs.attach(self.node.cgroup().path())?;
         let maps = Kernel::open(&pins)?;
         Ok(Self {

@@ -15,7 +15,7 @@ use sluice_node_agent::{
     diag::{Diag, Family, Protocol},
     features::Features,
     maps::{Maps as _, kernel::Kernel},
-    program::{Pins, Programs, Refusal},
+    program::{Pins, Programs, Refusal, Sizes},
     sockets::spaces,
 };
 use sluice_testbed::fabric::Fabric;
@@ -67,11 +67,11 @@ fn do_agents_work(pins: &Path, cgroup: &Path) -> Result<()> {
     let features = Features::probe()?;
     features.sufficient()?;
     let pins = Pins::new(pins);
-    let programs = Programs::load(&pins, Refusal::fitting(&features))?;
+    let programs = Programs::load(&pins, Refusal::fitting(&features), Sizes::default())?;
     Kernel::open(&pins)?.read()?;
     // Anew over the maps and links of an earlier one, as after an upgrade.
     programs.attach(cgroup)?;
-    let next = Programs::load(&pins, Refusal::fitting(&features))?;
+    let next = Programs::load(&pins, Refusal::fitting(&features), Sizes::default())?;
     next.attach(cgroup)?;
     look_at_sockets(next, &pins, cgroup)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use sluice_node_abi::keys;
-use sluice_node_agent::program::{Programs, Refusal};
+use sluice_node_agent::program::{Programs, Refusal, Sizes};
 use sluice_testbed::{
     load::{Load, Target},
     pod::Pod,
@@ -84,7 +84,7 @@ pub(crate) fn programs_go_on_without_their_loader_and_are_replaced_in_place() ->
     let load = client.start_load(&Load::on(targets.clone()).until_stopped().threads(2))?;
     for _ in 0..20 {
         let before = load.so_far()?.tries;
-        let programs = Programs::load(&pins, Refusal::SetRetval)?;
+        let programs = Programs::load(&pins, Refusal::SetRetval, Sizes::default())?;
         programs.attach(node.cgroup().path())?;
         eventually(PATIENCE, "connects after a replacement", || {
             ensure!(load.so_far()?.tries > before + 10);
