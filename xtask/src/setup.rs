@@ -33,9 +33,10 @@ pub(crate) enum Need {
 
 /// What `make setup` prepares: all that any other target needs, so that they can be used off-line
 /// afterwards.
-pub(crate) const EVERYTHING: [Need; 6] = [
+pub(crate) const EVERYTHING: [Need; 7] = [
     Need::Packages(Purpose::Build),
     Need::Packages(Purpose::Cluster),
+    Need::Packages(Purpose::Clients),
     Need::Packages(Purpose::Lint),
     Need::Packages(Purpose::Kernels),
     Need::BpfLinker,

@@ -46,7 +46,11 @@ const CLUSTER_TESTS: &str = "sluice-kind-tests";
 
 /// What every user's tests need, and what only root's do: the tiers skip themselves without.
 const NEEDS: [Need; 2] = [Need::Packages(Purpose::Build), Need::BpfLinker];
-const NEEDS_OF_ROOT: [Need; 2] = [Need::Packages(Purpose::Cluster), Need::Cluster];
+const NEEDS_OF_ROOT: [Need; 3] = [
+    Need::Packages(Purpose::Cluster),
+    Need::Packages(Purpose::Clients),
+    Need::Cluster,
+];
 
 pub(crate) fn run(workspace: &Workspace, args: &Args, form: Form) -> Result<ExitCode> {
     let started = Instant::now();

@@ -17,6 +17,7 @@ mod lived;
 mod mounted;
 mod stale;
 mod upgraded;
+mod zoo;
 
 fn main() -> ExitCode {
     use cleaned::*;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     use mounted::*;
     use stale::*;
     use upgraded::*;
+    use zoo::*;
     sluice_testbed::entry();
     let compiled = || {
         object::bytes()
@@ -63,6 +65,12 @@ fn main() -> ExitCode {
             test!(an_agent_in_a_cgroup_namespace_ends_and_says_why),
             test!(a_file_broken_while_no_agent_runs_keeps_its_last_good_state),
             test!(a_file_that_was_never_good_holds_back_deleting_what_it_may_mean),
+            test!(every_clients_connections_are_as_direct_ones),
+            test!(every_client_is_refused_as_by_a_closed_port),
+            test!(every_clients_datagrams_are_as_direct_ones),
+            test!(every_resolver_finds_and_misses_names_as_directly),
+            test!(every_resolver_asks_several_name_servers_as_directly),
+            test!(dig_sees_what_it_sees_directly),
         ],
     )
 }

@@ -25,6 +25,8 @@ pub(crate) enum Purpose {
     Cluster,
     Lint,
     Kernels,
+    /// The programs whose connects are compared, directly and through a Service.
+    Clients,
 }
 
 impl Purpose {
@@ -56,6 +58,15 @@ impl Purpose {
                 "mount",
                 "nftables",
                 "runc",
+            ],
+            Purpose::Clients => &[
+                "bind9-dnsutils",
+                "curl",
+                "dnsmasq-base",
+                "musl-tools",
+                "nodejs",
+                "openjdk-17-jdk-headless",
+                "python3",
             ],
             Purpose::Lint => &["shellcheck"],
             Purpose::Kernels => &["binutils", "kmod", "qemu-system-x86", "xz-utils"],
