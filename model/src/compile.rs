@@ -4,6 +4,8 @@
 //! so a change compiles the Services that it touched, and compiling all of them is the same thing
 //! many times. Precedence: a split, then the Service itself.
 
+pub mod claims;
+mod features;
 mod frontends;
 mod hints;
 mod ownership;
@@ -17,18 +19,13 @@ use sluice_crds::split::{Selection, WhenUnavailable};
 use crate::{
     desired::{Owner, Port, PortId, Service, Version},
     facts::{
-        service::{Exposure, Fact, ServicePortFact},
+        service::{Balancing, Exposure, Fact, ServicePortFact},
         split::{self, Weight},
     },
     finding::{Finding, Reason},
     index::Snapshot,
     key::{Family, ServiceKey, SplitKey},
 };
-
-const PODS_MISSING: &str =
-    "versions by pods cannot be programmed yet; until then the Service serves without the split";
-const FIELD_MISSING: &str =
-    "this cannot be programmed yet; until then the Service serves without the split";
 
 /// What one Service compiles to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,7 +94,7 @@ fn exposed(
                     frontends,
                     on_nodes: fact.traffic.external,
                     affinity: fact.traffic.affinity,
-                    balancing: fact.traffic.balancing,
+                    balancing: rule.balancing.unwrap_or(fact.traffic.balancing),
                     owner: rule.owner,
                     selection: rule.selection,
                     when_unavailable: rule.when_unavailable,
@@ -114,6 +111,8 @@ fn exposed(
 struct Rule {
     owner: Owner,
     selection: Selection,
+    /// As the Service says where there is none.
+    balancing: Option<Balancing>,
     when_unavailable: WhenUnavailable,
     versions: Vec<Version>,
 }
@@ -124,6 +123,7 @@ fn own_rule(snapshot: Snapshot<'_>, key: &ServiceKey, port: &ServicePortFact, id
     Rule {
         owner: Owner::Service,
         selection: Selection::Sequence,
+        balancing: None,
         when_unavailable: WhenUnavailable::Redistribute,
         versions: vec![Version {
             name: key.0.name().into(),
@@ -145,15 +145,14 @@ fn split_rule(
     id: PortId,
     findings: &mut Vec<Finding>,
 ) -> Option<Rule> {
-    for field in &split.missing {
-        let finding = Finding::new(owner.clone(), Reason::FeatureMissing, FIELD_MISSING);
-        findings.push(finding.at(*field));
+    let missing = features::missing(owner, split);
+    if !missing.is_empty() {
+        findings.extend(missing);
+        return None;
     }
     let mut versions = Vec::new();
     for (i, version) in split.versions.iter().enumerate() {
         let Some(lender) = version.lender() else {
-            let finding = Finding::new(owner.clone(), Reason::FeatureMissing, PODS_MISSING);
-            findings.push(finding.at(format!("spec.versions[{i}].pods")));
             continue;
         };
         let lent = versions::lent(snapshot, lender, port, id);
@@ -170,10 +169,10 @@ fn split_rule(
             draining,
         });
     }
-    let whole = split.missing.is_empty() && versions.len() == split.versions.len();
-    whole.then(|| Rule {
+    Some(Rule {
         owner: Owner::Split(owner.clone()),
         selection: split.selection,
+        balancing: split.balancing,
         when_unavailable: split.when_unavailable,
         versions,
     })

@@ -93,16 +93,11 @@ pub fn judge(
         .iter()
         .filter(|port| matches!(&port.owner, Owner::Split(owner) if owner == key))
         .collect();
-    let accepted = worst(findings, |reason| {
-        matches!(reason, Reason::Invalid | Reason::Conflicted)
-    });
-    let resolved = worst(findings, |reason| {
-        !matches!(
-            reason,
-            Reason::Invalid | Reason::Conflicted | Reason::UnknownField | Reason::FeatureMissing
-        )
-    });
-    let missing = worst(findings, |reason| reason == Reason::FeatureMissing);
+    let Sorted {
+        accepted,
+        resolved,
+        missing,
+    } = Sorted::of(findings);
     let hindered = if let Some(missing) = missing {
         Some((missing.reason, text(missing)))
     } else {
@@ -112,7 +107,7 @@ pub fn judge(
         })
     };
     Judged {
-        observed_generation: fact.generation,
+        observed_generation: fact.origin.generation,
         versions: versions(fact, &own),
         accepted: condition(ConditionType::Accepted, accepted, Reason::Accepted),
         resolved: Some(condition(
@@ -121,6 +116,27 @@ pub fn judge(
             Reason::ResolvedRefs,
         )),
         hindered,
+    }
+}
+
+/// Judges a policy that claims a frontend, by what was found about it.
+pub fn judge_claim(generation: Option<i64>, findings: &[&Finding]) -> Judged {
+    let Sorted {
+        accepted,
+        resolved,
+        missing,
+    } = Sorted::of(findings);
+    let hindered = missing.or(accepted).or(resolved);
+    Judged {
+        observed_generation: generation,
+        versions: Vec::new(),
+        accepted: condition(ConditionType::Accepted, accepted, Reason::Accepted),
+        resolved: Some(condition(
+            ConditionType::ResolvedRefs,
+            resolved,
+            Reason::ResolvedRefs,
+        )),
+        hindered: hindered.map(|finding| (finding.reason, text(finding))),
     }
 }
 
@@ -174,9 +190,32 @@ fn text(finding: &Finding) -> String {
     }
 }
 
-fn worst<'a>(findings: &[&'a Finding], matters: impl Fn(Reason) -> bool) -> Option<&'a Finding> {
+/// The first finding of each kind of consequence.
+struct Sorted<'a> {
+    accepted: Option<&'a Finding>,
+    resolved: Option<&'a Finding>,
+    missing: Option<&'a Finding>,
+}
+
+impl<'a> Sorted<'a> {
+    fn of(findings: &[&'a Finding]) -> Self {
+        Self {
+            accepted: worst(findings, Finding::refuses),
+            resolved: worst(findings, |finding| {
+                let aside = matches!(
+                    finding.reason,
+                    Reason::UnknownField | Reason::FeatureMissing
+                );
+                !aside && !finding.refuses()
+            }),
+            missing: worst(findings, |finding| finding.reason == Reason::FeatureMissing),
+        }
+    }
+}
+
+fn worst<'a>(findings: &[&'a Finding], matters: impl Fn(&Finding) -> bool) -> Option<&'a Finding> {
     let findings = findings.iter().copied();
-    findings.filter(|finding| matters(finding.reason)).min()
+    findings.filter(|finding| matters(finding)).min()
 }
 
 /// Each version as it stands on the port where it has the fewest ready endpoints.

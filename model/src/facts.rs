@@ -5,11 +5,21 @@
 //! never fails as a whole for the sake of a part: a bad port is a finding and the others are used.
 //! Only for Sluice's own kinds does any fault leave no fact at all.
 
+pub mod amount;
+pub mod balancing;
 pub mod endpoints;
+mod faults;
+pub mod frontend;
+pub mod grant;
 pub mod ip;
+pub mod labels;
 pub mod namespace;
 pub mod node;
+pub mod origin;
+pub mod peer;
 pub mod pod;
+pub mod redirect;
+pub mod selector;
 pub mod service;
 pub mod split;
 
@@ -21,12 +31,15 @@ use k8s_openapi::api::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sluice_crds::TrafficSplit;
+use sluice_crds::{BalancingPolicy, FrontendGrant, LocalRedirectPolicy, TrafficSplit};
 
 use crate::{
     change::{Change, Object},
     finding::{Finding, Reason},
-    key::{Kind, Name, NamespaceKey, NodeKey, PodKey, ServiceKey, SliceKey, SplitKey, Subject},
+    key::{
+        BalancingKey, GrantKey, Kind, Name, NamespaceKey, NodeKey, PodKey, RedirectKey, ServiceKey,
+        SliceKey, SplitKey, Subject,
+    },
 };
 
 pub(crate) use ip::address;
@@ -36,6 +49,15 @@ pub(crate) use ip::address;
 pub struct Parsed<F> {
     pub fact: Option<F>,
     pub findings: Vec<Finding>,
+}
+
+impl<F> Parsed<F> {
+    pub(crate) fn nothing(because: Finding) -> Self {
+        Self {
+            fact: None,
+            findings: vec![because],
+        }
+    }
 }
 
 /// Why a manifest is not an object that we know.
@@ -65,6 +87,9 @@ pub fn parse(mut manifest: Value) -> Result<Change, Unreadable> {
         ("v1", "Namespace") => Kind::Namespace,
         ("discovery.k8s.io/v1", "EndpointSlice") => Kind::EndpointSlice,
         ("sluice.dev/v1alpha1", "TrafficSplit") => Kind::TrafficSplit,
+        ("sluice.dev/v1alpha1", "LocalRedirectPolicy") => Kind::LocalRedirectPolicy,
+        ("sluice.dev/v1alpha1", "BalancingPolicy") => Kind::BalancingPolicy,
+        ("sluice.dev/v1alpha1", "FrontendGrant") => Kind::FrontendGrant,
         (version, kind) => {
             return Err(Unreadable::Foreign {
                 kind: format!("{version} {kind}"),
@@ -76,6 +101,9 @@ pub fn parse(mut manifest: Value) -> Result<Change, Unreadable> {
         Kind::Service => read::<Service, _>(manifest, &subject, service)?,
         Kind::EndpointSlice => read::<EndpointSlice, _>(manifest, &subject, slice)?,
         Kind::TrafficSplit => read::<TrafficSplit, _>(manifest, &subject, split)?,
+        Kind::LocalRedirectPolicy => read::<LocalRedirectPolicy, _>(manifest, &subject, redirect)?,
+        Kind::BalancingPolicy => read::<BalancingPolicy, _>(manifest, &subject, balancing)?,
+        Kind::FrontendGrant => read::<FrontendGrant, _>(manifest, &subject, grant)?,
         Kind::Pod => read::<Pod, _>(manifest, &subject, pod)?,
         Kind::Node => read::<Node, _>(manifest, &subject, node)?,
         Kind::Namespace => read::<Namespace, _>(manifest, &subject, namespace)?,
@@ -102,6 +130,27 @@ pub fn split(object: &TrafficSplit) -> Option<Object> {
     let key = SplitKey(Name::of(&object.metadata)?);
     let parsed = split::parse(&key, object);
     Some(Object::Split(key, parsed))
+}
+
+/// A typed LocalRedirectPolicy as it comes from a watch.
+pub fn redirect(object: &LocalRedirectPolicy) -> Option<Object> {
+    let key = RedirectKey(Name::of(&object.metadata)?);
+    let parsed = redirect::parse(&key, object);
+    Some(Object::Redirect(key, parsed))
+}
+
+/// A typed BalancingPolicy as it comes from a watch.
+pub fn balancing(object: &BalancingPolicy) -> Option<Object> {
+    let key = BalancingKey(Name::of(&object.metadata)?);
+    let parsed = balancing::parse(&key, object);
+    Some(Object::Balancing(key, parsed))
+}
+
+/// A typed FrontendGrant as it comes from a watch.
+pub fn grant(object: &FrontendGrant) -> Option<Object> {
+    let key = GrantKey(Name::of(&object.metadata)?);
+    let parsed = grant::parse(&key, object);
+    Some(Object::Grant(key, parsed))
 }
 
 /// A typed Pod as it comes from a watch.

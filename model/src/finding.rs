@@ -28,6 +28,17 @@ impl Finding {
         }
     }
 
+    /// Whether a policy with such a problem is not accepted.
+    pub fn refuses(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::Invalid
+                | Reason::Conflicted
+                | Reason::AddressNotGranted
+                | Reason::AddressReserved
+        )
+    }
+
     #[must_use]
     pub fn at(mut self, field: impl Into<String>) -> Self {
         self.field = field.into();

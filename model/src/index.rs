@@ -5,6 +5,7 @@
 //! missing Service has to be told so. What the index holds depends only on the objects, never on
 //! the order in which changes came.
 
+mod claims;
 mod places;
 mod policies;
 mod references;
@@ -14,19 +15,27 @@ mod snapshot;
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
+    net::IpAddr,
     sync::Arc,
 };
 
 use references::References;
 
+pub use claims::ClaimKey;
 pub use snapshot::Snapshot;
 
 use crate::{
     caller::Caller,
     change::{Change, Object},
-    facts::{Parsed, endpoints, endpoints::Mark, namespace, node, pod, service, split},
+    facts::{
+        Parsed, balancing, endpoints, endpoints::Mark, grant, namespace, node, pod, redirect,
+        service, split,
+    },
     finding::Finding,
-    key::{Frontend, Kind, NamespaceKey, NodeKey, PodKey, ServiceKey, SliceKey, SplitKey, Subject},
+    key::{
+        BalancingKey, Frontend, GrantKey, Kind, NamespaceKey, NodeKey, PodKey, RedirectKey,
+        ServiceKey, SliceKey, SplitKey, Subject,
+    },
 };
 
 #[derive(Clone, Debug)]
@@ -34,6 +43,9 @@ pub struct Index {
     services: BTreeMap<ServiceKey, service::Fact>,
     slices: BTreeMap<SliceKey, endpoints::Fact>,
     splits: BTreeMap<SplitKey, split::Fact>,
+    redirects: BTreeMap<RedirectKey, redirect::Fact>,
+    balancings: BTreeMap<BalancingKey, balancing::Fact>,
+    grants: BTreeMap<GrantKey, grant::Fact>,
     pods: BTreeMap<PodKey, pod::Fact>,
     nodes: BTreeMap<NodeKey, node::Fact>,
     namespaces: BTreeMap<NamespaceKey, namespace::Fact>,
@@ -46,6 +58,10 @@ pub struct Index {
     splits_on: References<ServiceKey, SplitKey>,
     borrowers: References<ServiceKey, SplitKey>,
     claimants: References<Frontend, ServiceKey>,
+    /// Redirects and balancing policies by the Service that they name.
+    claims_on: References<ServiceKey, ClaimKey>,
+    /// The same by the address that they name.
+    claims_at: References<IpAddr, ClaimKey>,
 
     own_node: Option<OwnNode>,
     /// The cgroups of this node's pods, by the pod's uid.
@@ -53,6 +69,7 @@ pub struct Index {
 
     awaited: BTreeSet<Kind>,
     dirty: BTreeSet<ServiceKey>,
+    dirty_claims: BTreeSet<ClaimKey>,
     dirty_places: Places,
 }
 
@@ -77,6 +94,9 @@ impl Index {
             services: BTreeMap::new(),
             slices: BTreeMap::new(),
             splits: BTreeMap::new(),
+            redirects: BTreeMap::new(),
+            balancings: BTreeMap::new(),
+            grants: BTreeMap::new(),
             pods: BTreeMap::new(),
             nodes: BTreeMap::new(),
             namespaces: BTreeMap::new(),
@@ -86,10 +106,13 @@ impl Index {
             splits_on: References::default(),
             borrowers: References::default(),
             claimants: References::default(),
+            claims_on: References::default(),
+            claims_at: References::default(),
             own_node: None,
             cgroups: BTreeMap::new(),
             awaited: kinds.into_iter().collect(),
             dirty: BTreeSet::new(),
+            dirty_claims: BTreeSet::new(),
             dirty_places: Places::default(),
         }
     }
@@ -148,6 +171,12 @@ impl Index {
         mem::take(&mut self.dirty)
     }
 
+    /// The redirects and balancing policies that changes have touched since the last call, be they
+    /// there or not.
+    pub fn take_dirty_claims(&mut self) -> BTreeSet<ClaimKey> {
+        mem::take(&mut self.dirty_claims)
+    }
+
     /// What changes have touched since the last call beside Services.
     pub fn take_dirty_places(&mut self) -> Places {
         mem::take(&mut self.dirty_places)
@@ -173,6 +202,18 @@ impl Index {
 
     pub fn splits(&self) -> &BTreeMap<SplitKey, split::Fact> {
         &self.splits
+    }
+
+    pub fn redirects(&self) -> &BTreeMap<RedirectKey, redirect::Fact> {
+        &self.redirects
+    }
+
+    pub fn balancings(&self) -> &BTreeMap<BalancingKey, balancing::Fact> {
+        &self.balancings
+    }
+
+    pub fn grants(&self) -> &BTreeMap<GrantKey, grant::Fact> {
+        &self.grants
     }
 
     pub fn pods(&self) -> &BTreeMap<PodKey, pod::Fact> {
@@ -207,6 +248,18 @@ impl Index {
                 self.put_split(&key, fact);
                 findings
             }
+            Object::Redirect(key, Parsed { fact, findings }) => {
+                self.put_redirect(&key, fact);
+                findings
+            }
+            Object::Balancing(key, Parsed { fact, findings }) => {
+                self.put_balancing(&key, fact);
+                findings
+            }
+            Object::Grant(key, Parsed { fact, findings }) => {
+                self.put_grant(&key, fact);
+                findings
+            }
             Object::Pod(key, Parsed { fact, findings }) => {
                 self.put_pod(&key, fact);
                 findings
@@ -235,6 +288,9 @@ impl Index {
             Kind::Service => self.put_service(&ServiceKey(name), None),
             Kind::EndpointSlice => self.put_slice(SliceKey(name), None),
             Kind::TrafficSplit => self.put_split(&SplitKey(name), None),
+            Kind::LocalRedirectPolicy => self.put_redirect(&RedirectKey(name), None),
+            Kind::BalancingPolicy => self.put_balancing(&BalancingKey(name), None),
+            Kind::FrontendGrant => self.put_grant(&GrantKey(name), None),
             Kind::Pod => self.put_pod(&PodKey(name), None),
             Kind::Node => self.put_node(&NodeKey(name), None),
             Kind::Namespace => self.put_namespace(&NamespaceKey(name), None),
@@ -248,6 +304,9 @@ impl Index {
             Kind::Service => subjects(&self.services, unusable),
             Kind::EndpointSlice => subjects(&self.slices, unusable),
             Kind::TrafficSplit => subjects(&self.splits, unusable),
+            Kind::LocalRedirectPolicy => subjects(&self.redirects, unusable),
+            Kind::BalancingPolicy => subjects(&self.balancings, unusable),
+            Kind::FrontendGrant => subjects(&self.grants, unusable),
             Kind::Pod => subjects(&self.pods, unusable),
             Kind::Node => subjects(&self.nodes, unusable),
             Kind::Namespace => subjects(&self.namespaces, unusable),

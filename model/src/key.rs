@@ -6,6 +6,7 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU16,
+    ops::RangeInclusive,
     sync::Arc,
 };
 
@@ -19,23 +20,29 @@ pub enum Kind {
     Service,
     EndpointSlice,
     TrafficSplit,
+    LocalRedirectPolicy,
+    BalancingPolicy,
+    FrontendGrant,
     Pod,
     Node,
     Namespace,
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Service,
         Self::EndpointSlice,
         Self::TrafficSplit,
+        Self::LocalRedirectPolicy,
+        Self::BalancingPolicy,
+        Self::FrontendGrant,
         Self::Pod,
         Self::Node,
         Self::Namespace,
     ];
 
     pub const fn is_namespaced(self) -> bool {
-        !matches!(self, Self::Node | Self::Namespace)
+        !matches!(self, Self::FrontendGrant | Self::Node | Self::Namespace)
     }
 }
 
@@ -147,6 +154,9 @@ keys! {
     ServiceKey is a Service,
     SliceKey is a EndpointSlice,
     SplitKey is a TrafficSplit,
+    RedirectKey is a LocalRedirectPolicy,
+    BalancingKey is a BalancingPolicy,
+    GrantKey is a FrontendGrant,
     PodKey is a Pod,
     NodeKey is a Node,
     NamespaceKey is a Namespace,
@@ -294,6 +304,21 @@ impl Frontend {
         Self { ip, port, protocol }
     }
 
+    /// From the first to the last that there can be at one address.
+    pub const fn all_at(ip: IpAddr) -> RangeInclusive<Self> {
+        let first = Self {
+            ip,
+            port: Port(NonZeroU16::MIN),
+            protocol: Protocol::Tcp,
+        };
+        let last = Self {
+            ip,
+            port: Port(NonZeroU16::MAX),
+            protocol: Protocol::Udp,
+        };
+        RangeInclusive::new(first, last)
+    }
+
     pub const fn is_on_every_node(&self) -> bool {
         self.ip.is_unspecified()
     }
@@ -370,7 +395,8 @@ fn is_qualified(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
 }
 
-fn is_subdomain(text: &str) -> bool {
+/// Whether this is a DNS name: what most objects are called.
+pub fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label_part)
 }
 

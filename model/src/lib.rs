@@ -12,6 +12,7 @@
 
 pub mod caller;
 pub mod change;
+pub mod claims;
 pub mod compile;
 pub mod condition;
 pub mod desired;

@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     caller::Caller,
+    claims::Judgements,
     compile,
     condition::{self, SplitStatus},
     desired::{Desired, Service},
@@ -20,7 +21,7 @@ use crate::{
     finding::{Finding, Reason},
     ids::{Capacities, Full},
     image::{Image, Place},
-    index::{Index, Places, Snapshot},
+    index::{ClaimKey, Index, Places, Snapshot},
     key::{Frontend, Kind, ServiceKey, SplitKey, Subject},
     lower::Lowered,
     plan::{self, Outcome, Plan},
@@ -31,6 +32,7 @@ pub struct State {
     desired: Desired,
     /// What compiling found, by the Service that was compiled.
     findings: BTreeMap<ServiceKey, Vec<Finding>>,
+    claims: Judgements,
     /// Services that found no room. They stay as they were.
     refused: BTreeMap<ServiceKey, Full>,
     /// Not every address of a node found room.
@@ -72,6 +74,7 @@ impl State {
         Self {
             desired: Desired::default(),
             findings: BTreeMap::new(),
+            claims: Judgements::default(),
             refused: BTreeMap::new(),
             refused_nodes: None,
             refused_callers: None,
@@ -106,7 +109,9 @@ impl State {
                 callers: true,
             };
         }
+        let claims = index.take_dirty_claims();
         let snapshot = index.snapshot()?;
+        self.claims.pass(snapshot, claims, self.everything);
         if self.everything {
             services.extend(snapshot.services().into_iter().cloned());
             services.extend(self.desired.services.keys().cloned());
@@ -172,7 +177,9 @@ impl State {
         let refused = self.refused.iter().map(|(key, full)| no_room(key, *full));
         let refused = refused.chain(self.refused_nodes.clone());
         let refused = refused.chain(self.refused_callers.clone());
-        self.findings.values().flatten().cloned().chain(refused)
+        let found = self.findings.values().flatten();
+        let found = found.chain(self.claims.findings()).cloned();
+        found.chain(refused)
     }
 
     /// Services that have not become what they should: no room, or a write failed.
@@ -217,6 +224,12 @@ impl State {
             refused.as_ref(),
             lagging,
         ))
+    }
+
+    /// What became of a policy that claims a frontend. `None` if there is no such policy.
+    pub fn claim_status(&self, index: &Index, key: &ClaimKey) -> Option<SplitStatus> {
+        let judged = self.claims.judge(index, key)?;
+        Some(judged.status(None))
     }
 
     /// The splits that have a status.

@@ -12,7 +12,7 @@ use kube::{
     api::{ApiResource, DynamicObject},
 };
 use serde_json::Value;
-use sluice_crds::{NodeReport, NodeReportStatus};
+use sluice_crds::{NodeReport, NodeReportStatus, TrafficSplit};
 use sluice_model::{
     change::Object,
     facts,
@@ -105,7 +105,7 @@ pub fn watch(server: &Server, nodes: Selector) -> Watches<Told> {
         })
     };
     watches.add(read::all::<Node>(server), node, Told::Node);
-    watches.add(read::splits(server), split, Told::Split);
+    watches.add(read::loosely::<TrafficSplit>(server), split, Told::Split);
     let reports = ApiResource::erase::<NodeReport>(&());
     let reports = Api::all_with(server.client.clone(), &reports);
     watches.add(Asked::all(reports).optional(), report, Told::Report);

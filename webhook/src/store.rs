@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use sluice_crds::TrafficSplit;
 use sluice_model::{
     change::Change,
     facts,
@@ -58,7 +59,9 @@ impl Store {
         for kind in KINDS {
             let wrap = move |heard| Told::of(kind, heard);
             match kind {
-                Kind::TrafficSplit => watches.add(read::splits(server), read::split, wrap),
+                Kind::TrafficSplit => {
+                    watches.add(read::loosely::<TrafficSplit>(server), read::split, wrap);
+                }
                 _ => watches.add(read::all(server), facts::service, wrap),
             }
         }

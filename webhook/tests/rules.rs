@@ -167,7 +167,7 @@ fn what_may_still_come_is_a_warning() {
         ),
         (
             versions(json!([{"name": "a", "weight": 1, "pods": {"matchLabels": {"a": "b"}}}])),
-            "spec.versions[0].pods: versions by pods cannot be programmed yet; until then the \
+            "spec.versions[0].pods: agents cannot program this yet; until then the \
              Service serves without the split",
         ),
     ];

@@ -66,6 +66,20 @@ pub(super) fn of(
     frontends
 }
 
+/// The frontends of one port that are this Service's own.
+pub(super) fn owned<'a>(
+    snapshot: Snapshot<'a>,
+    key: &'a ServiceKey,
+    fact: &'a Fact,
+    port: &'a ServicePortFact,
+) -> impl Iterator<Item = Frontend> {
+    let claims = fact.claims_of(port);
+    let owned = claims.filter(move |(claim, frontend)| {
+        winner_over(snapshot, (*claim, fact.created, key), *frontend).is_none()
+    });
+    owned.map(|(_, frontend)| frontend)
+}
+
 /// The Service that has a frontend which this one claims too.
 fn winner_over<'a>(
     snapshot: Snapshot<'a>,

@@ -4,7 +4,7 @@
 //! that would have to share any of them acts on none, carries `Conflicted`, and takes over when the
 //! winner goes. So *accepted* means *acts on everything that it names*.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     facts::{
@@ -13,7 +13,7 @@ use crate::{
     },
     finding::{Finding, Reason},
     index::Snapshot,
-    key::{Created, Port, Protocol, ServiceKey, SplitKey},
+    key::{Created, Port, Protocol, ServiceKey, SplitKey, Subject},
 };
 
 /// What is claimed, and by whom it is owned.
@@ -52,9 +52,14 @@ pub(super) fn splits<'a>(
     findings: &mut Vec<Finding>,
 ) -> Owners<PortClaim, Split<'a>> {
     let claimants = snapshot.splits_on(service).map(|(key, split)| {
-        let ports = ports_of(key, split, service, fact, findings);
-        let claims = ports.into_iter().map(claim);
-        (split.created, key, (key, split), claims.collect())
+        let named = Named {
+            subject: key.clone().into(),
+            service,
+            ports: &split.ports,
+            field: "spec.ports",
+        };
+        let claims = named.ports_of(fact, findings).into_iter().map(claim);
+        (split.origin.created, key, (key, split), claims.collect())
     });
     let (owners, losers) = Owners::decide(claimants.collect());
     for ((loser, split), (winner, _)) in losers {
@@ -78,30 +83,39 @@ pub(super) fn claim(port: &ServicePortFact) -> PortClaim {
     (port.number, port.protocol)
 }
 
-fn ports_of<'a>(
-    key: &SplitKey,
-    split: &split::Fact,
-    service: &ServiceKey,
-    fact: &'a Fact,
-    findings: &mut Vec<Finding>,
-) -> Vec<&'a ServicePortFact> {
-    if split.ports.is_empty() {
-        return fact.ports.iter().collect();
-    }
-    let mut ports = Vec::new();
-    for (i, wanted) in split.ports.iter().enumerate() {
-        let named = |port: &&ServicePortFact| port.name == *wanted;
-        let numbered = |port: &&ServicePortFact| port.number.to_string() == **wanted;
-        let before = ports.len();
-        ports.extend(fact.ports.iter().filter(named));
-        if ports.len() == before {
-            ports.extend(fact.ports.iter().filter(numbered));
+/// What a policy names of a Service.
+pub(super) struct Named<'a> {
+    pub(super) subject: Subject,
+    pub(super) service: &'a ServiceKey,
+    /// By name or by number; all of them if there are none.
+    pub(super) ports: &'a [Arc<str>],
+    pub(super) field: &'a str,
+}
+
+impl Named<'_> {
+    pub(super) fn ports_of<'a>(
+        &self,
+        fact: &'a Fact,
+        findings: &mut Vec<Finding>,
+    ) -> Vec<&'a ServicePortFact> {
+        if self.ports.is_empty() {
+            return fact.ports.iter().collect();
         }
-        if ports.len() == before {
-            let detail = format!("Service {service} has no port {wanted:?}");
-            let finding = Finding::new(key.clone(), Reason::PortNotFound, detail);
-            findings.push(finding.at(format!("spec.ports[{i}]")));
+        let mut ports = Vec::new();
+        for (i, wanted) in self.ports.iter().enumerate() {
+            let named = |port: &&ServicePortFact| port.name == *wanted;
+            let numbered = |port: &&ServicePortFact| port.number.to_string() == **wanted;
+            let before = ports.len();
+            ports.extend(fact.ports.iter().filter(named));
+            if ports.len() == before {
+                ports.extend(fact.ports.iter().filter(numbered));
+            }
+            if ports.len() == before {
+                let detail = format!("Service {} has no port {wanted:?}", self.service);
+                let finding = Finding::new(self.subject.clone(), Reason::PortNotFound, detail);
+                findings.push(finding.at(format!("{}[{i}]", self.field)));
+            }
         }
+        ports
     }
-    ports
 }

@@ -9,9 +9,6 @@ use serde::{Serialize, Serializer};
 
 use crate::{finding::Reason, key::Family};
 
-/// How many bits of an IPv6 address stand before an IPv4 one in it.
-const MAPPED: u8 = 96;
-
 /// An address as Kubernetes writes it, in its canonical form.
 pub(crate) fn address(text: &str) -> Result<IpAddr, (Reason, String)> {
     let Ok(ip) = text.parse::<IpAddr>() else {
@@ -27,6 +24,26 @@ pub(crate) fn address(text: &str) -> Result<IpAddr, (Reason, String)> {
     Ok(ip)
 }
 
+/// An address in its one form. An IPv4 one that is written as an IPv6 one is refused: to some readers
+/// it is another.
+pub(super) fn plain(text: &str) -> Option<IpAddr> {
+    let ip = text.parse::<IpAddr>().ok();
+    ip.filter(|ip| ip.to_canonical() == *ip)
+}
+
+/// Nobody can be reached at such an address, or everybody, or the caller itself.
+pub(super) fn is_of_no_host(ip: IpAddr) -> bool {
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || broadcast
+}
+
+pub(super) fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
 /// Addresses that begin alike. Everything behind the prefix is zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cidr {
@@ -35,43 +52,23 @@ pub struct Cidr {
 }
 
 impl Cidr {
-    /// A range as people write it; an address alone is a range of one.
+    /// A range as people write it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is not a range of addresses, such as 10.0.0.0/8");
-        let (ip, length) = match text.split_once('/') {
-            Some((ip, length)) => (ip, Some(length)),
-            None => (text, None),
-        };
-        let ip: IpAddr = ip.parse().map_err(|_| wrong())?;
-        let length = match length {
-            Some(length) => parse_length(length).ok_or_else(wrong)?,
-            None => bits(ip),
-        };
-        if length > bits(ip) {
-            return Err(wrong());
-        }
-        let range = Self::canonical(ip, length).ok_or_else(wrong)?;
+        let (ip, length) = text.split_once('/').ok_or_else(wrong)?;
+        let ip = plain(ip).ok_or_else(wrong)?;
+        let length = parse_length(length).filter(|length| *length <= bits(ip));
+        let length = length.ok_or_else(wrong)?;
         let first = Self {
-            ip: masked(range.ip, range.length),
-            ..range
+            ip: masked(ip, length),
+            length,
         };
-        if range != first {
+        if first.ip != ip {
             return Err(format!(
                 "{text:?} has bits behind its prefix; {first} has none"
             ));
         }
-        Ok(range)
-    }
-
-    /// `None` for IPv4 addresses written as IPv6 ones with more around them.
-    fn canonical(ip: IpAddr, length: u8) -> Option<Self> {
-        let canonical = ip.to_canonical();
-        let length = match (Family::of(ip), Family::of(canonical)) {
-            (Family::V6, Family::V4) => length.checked_sub(MAPPED)?,
-            _ => length,
-        };
-        let ip = canonical;
-        Some(Self { ip, length })
+        Ok(first)
     }
 
     pub fn contains(self, ip: IpAddr) -> bool {
@@ -165,17 +162,17 @@ mod tests {
             ("10.0.0.0/8", "10.0.0.0/8"),
             ("0.0.0.0/0", "0.0.0.0/0"),
             ("::/0", "::/0"),
-            ("10.1.2.3", "10.1.2.3/32"),
+            ("10.1.2.3/32", "10.1.2.3/32"),
             ("FD00::/8", "fd00::/8"),
-            ("fd00::1", "fd00::1/128"),
-            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
-            ("::ffff:10.0.0.1", "10.0.0.1/32"),
+            ("fd00:0::1/128", "fd00::1/128"),
         ] {
             assert_eq!(range(text).as_deref(), Ok(canonical), "{text}");
         }
         for text in [
             "",
             "/",
+            "10.0.0.0",
+            "fd00::1",
             "10.0.0.0/",
             "10.0.0.0/33",
             "10.0.0.0/-1",
@@ -189,8 +186,9 @@ mod tests {
             "fd00::/129",
             "fd00::1/8",
             "fe80::%eth0/64",
+            "::ffff:10.0.0.0/104",
+            "::ffff:10.0.0.1/128",
             "::ffff:0.0.0.0/95",
-            "::ffff:10.0.0.1/104",
             " 10.0.0.0/8",
             "10.0.0.0 /8",
             "10.0.0.0/1e1",
@@ -203,7 +201,7 @@ mod tests {
     fn a_range_holds_what_begins_like_it_and_no_other_family() {
         for (range, inside, outside) in [
             ("10.0.0.0/8", "10.255.255.255", "11.0.0.0"),
-            ("10.96.0.10", "10.96.0.10", "10.96.0.11"),
+            ("10.96.0.10/32", "10.96.0.10", "10.96.0.11"),
             ("0.0.0.0/0", "255.255.255.255", "::1"),
             ("::/0", "fd00::1", "10.0.0.1"),
             ("fd00::/127", "fd00::1", "fd00::2"),
@@ -213,7 +211,7 @@ mod tests {
             assert!(range.contains(ip(inside)), "{range} {inside}");
             assert!(!range.contains(ip(outside)), "{range} {outside}");
         }
-        let one = Cidr::parse("10.96.0.10").expect("a range");
+        let one = Cidr::parse("10.96.0.10/32").expect("a range");
         assert!(one.is_only("10.96.0.10".parse().expect("an address")));
         let two = Cidr::parse("10.96.0.10/31").expect("a range");
         assert!(!two.is_only("10.96.0.10".parse().expect("an address")));

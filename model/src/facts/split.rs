@@ -1,38 +1,51 @@
 //! TrafficSplit: versions and weights. Any fault leaves no fact: a split acts as a whole or not.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+mod analysis;
+mod callers;
+mod rollout;
+mod shift;
+
+use std::{collections::BTreeSet, sync::Arc};
 
 use sluice_crds::{
     TrafficSplit, TrafficSplitSpec,
     split::{
-        self as crds, Connections, LABEL_KEYS, MAX_LABELS, MAX_PORTS, MAX_VERSIONS, MAX_WEIGHT,
-        NO_WEIGHT, ONE_SOURCE, OnShift, Selection, WhenUnavailable,
+        self as crds, MAX_VERSIONS, MAX_WEIGHT, NO_WEIGHT, ONE_SOURCE, Selection, WhenUnavailable,
     },
 };
 
-use super::Parsed;
-use crate::{
-    finding::{Finding, Reason},
-    key::{Created, ServiceKey, SplitKey, is_label, is_label_key, is_label_value},
+use super::{
+    Parsed,
+    faults::Faults,
+    frontend::{not_a_label, ports_of_service, service_of},
+    labels::{self, Labels},
+    origin::Origin,
+    service::Balancing,
 };
+use crate::key::{ServiceKey, SplitKey, is_label};
+
+pub use analysis::{Analysis, Check, Signal};
+pub use callers::CallerClass;
+pub use rollout::{Rollout, Step, Strategy};
+pub use shift::Shift;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// One that was deleted and made again is another. Manifests in files have none.
-    pub uid: Option<Arc<str>>,
-    pub created: Created,
-    pub generation: Option<i64>,
+    pub origin: Origin,
     pub service: ServiceKey,
     /// Names or numbers of the Service's ports; empty for all.
     pub ports: Vec<Arc<str>>,
     pub versions: Vec<Version>,
+    /// The first class that a caller is in counts.
+    pub callers: Box<[CallerClass]>,
     pub selection: Selection,
+    /// As the Service says where there is none.
+    pub balancing: Option<Balancing>,
     pub when_unavailable: WhenUnavailable,
-    /// Fields that ask for what no agent can do yet.
-    pub missing: Vec<&'static str>,
+    /// During a rollout only, where nothing is said.
+    pub cap_by_readiness: Option<bool>,
+    pub on_shift: Shift,
+    pub rollout: Option<Box<Rollout>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +61,7 @@ pub enum Source {
     /// This Service lends its endpoints.
     Service(ServiceKey),
     /// Those pods of the split's own Service that have these labels.
-    Pods(BTreeMap<Arc<str>, Arc<str>>),
+    Pods(Labels),
 }
 
 impl Fact {
@@ -88,90 +101,63 @@ pub fn parse(key: &SplitKey, object: &TrafficSplit) -> Parsed<Fact> {
         service,
         ports,
         versions,
+        callers,
         selection,
+        balancing,
         when_unavailable,
-        callers: _,
-        balancing: _,
-        cap_by_readiness: _,
-        on_shift: _,
-        rollout: _,
+        cap_by_readiness,
+        on_shift,
+        rollout,
     } = &object.spec;
-    let mut faults = Faults {
-        key,
-        findings: Vec::new(),
-    };
-    let service = parse_service(service, || "spec.service".to_owned(), &mut faults);
-    parse_ports(ports, &mut faults);
-    let versions = parse_versions(versions, &mut faults);
-    let findings = faults.findings;
-    let fact = service.filter(|_| findings.is_empty()).map(|service| Fact {
-        uid: object.metadata.uid.as_deref().map(Into::into),
-        created: Created::of(&object.metadata),
-        generation: object.metadata.generation,
+    let mut faults = Faults::of(key.clone());
+    let service = service_of(&key.0, service, "spec.service", &mut faults);
+    ports_of_service(ports, "spec.ports", &mut faults);
+    let parsed = parse_versions(key, versions, &mut faults);
+    let classes = callers::parse(callers, versions, &mut faults);
+    let on_shift = on_shift
+        .as_ref()
+        .map_or(Shift::Keep, |shift| shift::parse(shift, &mut faults));
+    let rollout = rollout
+        .as_ref()
+        .and_then(|rollout| rollout::parse(rollout, versions, callers, &mut faults));
+    let fact = service.filter(|_| faults.is_empty()).map(|service| Fact {
+        origin: Origin::of(&object.metadata),
         service,
         ports: ports.iter().map(|port| port.as_str().into()).collect(),
-        versions,
+        versions: parsed,
+        callers: classes,
         selection: *selection,
+        balancing: balancing.map(Into::into),
         when_unavailable: *when_unavailable,
-        missing: missing(&object.spec),
+        cap_by_readiness: *cap_by_readiness,
+        on_shift,
+        rollout: rollout.map(Box::new),
     });
+    let findings = faults.into_findings();
     Parsed { fact, findings }
 }
 
-fn missing(spec: &TrafficSplitSpec) -> Vec<&'static str> {
-    let shifts = |shift: &OnShift| shift.connections != Connections::Keep;
-    let asked = [
-        ("spec.callers", !spec.callers.is_empty()),
-        ("spec.selection", spec.selection == Selection::Sticky),
-        ("spec.balancing", spec.balancing.is_some()),
-        ("spec.capByReadiness", spec.cap_by_readiness == Some(true)),
-        ("spec.onShift", spec.on_shift.as_ref().is_some_and(shifts)),
-        ("spec.rollout", spec.rollout.is_some()),
-    ];
-    let asked = asked.into_iter().filter(|(_, asked)| *asked);
-    asked.map(|(field, _)| field).collect()
-}
-
-/// What is wrong with one split.
-struct Faults<'a> {
-    key: &'a SplitKey,
-    findings: Vec<Finding>,
-}
-
-impl Faults<'_> {
-    fn note(&mut self, field: impl Into<String>, detail: impl Into<String>) {
-        let finding = Finding::new(self.key.clone(), Reason::Invalid, detail);
-        self.findings.push(finding.at(field));
+fn parse_versions(key: &SplitKey, versions: &[crds::Version], faults: &mut Faults) -> Vec<Version> {
+    let field = "spec.versions";
+    faults.count(field, versions.len(), 1, MAX_VERSIONS);
+    if !versions.is_empty() && versions.iter().all(|version| version.weight == 0) {
+        faults.note(field, NO_WEIGHT);
     }
-}
-
-fn parse_versions(versions: &[crds::Version], faults: &mut Faults<'_>) -> Vec<Version> {
-    if versions.is_empty() || versions.len() > MAX_VERSIONS {
-        let detail = format!("there are {}; 1 to {MAX_VERSIONS} can be", versions.len());
-        faults.note("spec.versions", detail);
-    } else if versions.iter().all(|version| version.weight == 0) {
-        faults.note("spec.versions", NO_WEIGHT);
-    }
-    let mut seen = BTreeSet::new();
-    let mut parsed = Vec::new();
+    let mut names = BTreeSet::new();
+    let mut parsed = Vec::with_capacity(versions.len());
     for (i, version) in versions.iter().enumerate() {
-        let field = format!("spec.versions[{i}]");
-        let name = &version.name;
-        if !is_label(name) {
-            let detail = format!("{name:?} is not a DNS label");
-            faults.note(format!("{field}.name"), detail);
-        } else if !seen.insert(name) {
-            faults.note(format!("{field}.name"), format!("{name:?} is there twice"));
+        let field = format!("{field}[{i}]");
+        let name = version.name.as_str();
+        if is_label(name) {
+            faults.once(&mut names, name, || format!("{field}.name"));
+        } else {
+            faults.note(format!("{field}.name"), not_a_label(name));
         }
-        let weight = Weight::parse(version.weight);
-        if weight.is_none() {
-            let detail = format!("{} is above {MAX_WEIGHT}", version.weight);
-            faults.note(format!("{field}.weight"), detail);
-        }
-        let source = parse_source(version, &field, faults);
+        let weight = parse_weight(version.weight, &format!("{field}.weight"), faults);
+        let source = parse_source(key, version, &field, faults);
         if let (Some(weight), Some(source)) = (weight, source) {
             parsed.push(Version {
-                name: name.as_str().into(),
+                name: name.into(),
                 source,
                 weight,
             });
@@ -180,17 +166,24 @@ fn parse_versions(versions: &[crds::Version], faults: &mut Faults<'_>) -> Vec<Ve
     parsed
 }
 
-fn parse_source(version: &crds::Version, field: &str, faults: &mut Faults<'_>) -> Option<Source> {
+fn parse_source(
+    key: &SplitKey,
+    version: &crds::Version,
+    field: &str,
+    faults: &mut Faults,
+) -> Option<Source> {
     match (&version.service, &version.pods) {
         (Some(service), None) => {
-            let field = || format!("{field}.service");
-            parse_service(service, field, faults).map(Source::Service)
+            let service = service_of(&key.0, service, &format!("{field}.service"), faults);
+            service.map(Source::Service)
         }
         (None, Some(pods)) => {
-            parse_labels(&pods.match_labels, field, faults);
-            let labels = pods.match_labels.iter();
-            let labels = labels.map(|(key, value)| (key.as_str().into(), value.as_str().into()));
-            Some(Source::Pods(labels.collect()))
+            let field = format!("{field}.pods.matchLabels");
+            Some(Source::Pods(labels::parse(
+                &pods.match_labels,
+                &field,
+                faults,
+            )))
         }
         (Some(_), Some(_)) | (None, None) => {
             faults.note(field, ONE_SOURCE);
@@ -199,49 +192,12 @@ fn parse_source(version: &crds::Version, field: &str, faults: &mut Faults<'_>) -
     }
 }
 
-fn parse_labels(labels: &BTreeMap<String, String>, field: &str, faults: &mut Faults<'_>) {
-    let field = format!("{field}.pods.matchLabels");
-    if labels.is_empty() || labels.len() > MAX_LABELS {
-        let detail = format!("there are {}; 1 to {MAX_LABELS} can be", labels.len());
-        faults.note(field.clone(), detail);
+pub(super) fn parse_weight(weight: u32, field: &str, faults: &mut Faults) -> Option<Weight> {
+    let parsed = Weight::parse(weight);
+    if parsed.is_none() {
+        faults.note(field, format!("{weight} is above {MAX_WEIGHT}"));
     }
-    if let Some(key) = labels.keys().find(|key| !is_label_key(key)) {
-        faults.note(field.clone(), format!("{key:?} is none: {LABEL_KEYS}"));
-    }
-    for (key, value) in labels.iter().filter(|(_, value)| !is_label_value(value)) {
-        let detail = format!("{value:?} is not a value of a label");
-        faults.note(format!("{field}.{key}"), detail);
-    }
-}
-
-fn parse_service(
-    name: &str,
-    field: impl FnOnce() -> String,
-    faults: &mut Faults<'_>,
-) -> Option<ServiceKey> {
-    let service = is_service(name).then(|| faults.key.0.sibling(name));
-    let service = service.flatten().map(ServiceKey);
-    if service.is_none() {
-        faults.note(field(), format!("{name:?} is not a name of a Service"));
-    }
-    service
-}
-
-fn parse_ports(ports: &[String], faults: &mut Faults<'_>) {
-    if ports.len() > MAX_PORTS {
-        let detail = format!("there are {}; at most {MAX_PORTS} can be", ports.len());
-        faults.note("spec.ports", detail);
-    }
-    let mut seen = BTreeSet::new();
-    for (i, port) in ports.iter().enumerate() {
-        let field = format!("spec.ports[{i}]");
-        if port.is_empty() || port.chars().count() > 63 {
-            let detail = format!("{port:?} is neither a port's name nor a number");
-            faults.note(field, detail);
-        } else if !seen.insert(port) {
-            faults.note(field, format!("{port:?} is there twice"));
-        }
-    }
+    parsed
 }
 
 /// Whether a Service can have this name: they start with a letter, unlike other labels.

@@ -12,9 +12,12 @@ impl Index {
     }
 
     pub(super) fn put_node(&mut self, key: &NodeKey, fact: Option<node::Fact>) {
-        if replace(&mut self.nodes, key, fact).is_none() {
+        let new = fact.as_ref().map(|fact| fact.addresses.clone());
+        let Some(old) = replace(&mut self.nodes, key, fact) else {
             return;
-        }
+        };
+        let old = old.map(|fact| fact.addresses);
+        self.touch_claims_at(old.iter().chain(&new).flatten());
         self.dirty_places.nodes = true;
         if let Some(own) = self.own_node.as_mut().filter(|own| own.key == *key) {
             let zone = zone_of(self.nodes.get(key));
@@ -27,7 +30,10 @@ impl Index {
     }
 
     pub(super) fn put_namespace(&mut self, key: &NamespaceKey, fact: Option<namespace::Fact>) {
-        self.dirty_places.callers |= replace(&mut self.namespaces, key, fact).is_some();
+        if replace(&mut self.namespaces, key, fact).is_some() {
+            self.dirty_places.callers = true;
+            self.touch_granted(Some(key));
+        }
     }
 }
 

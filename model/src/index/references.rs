@@ -1,7 +1,7 @@
 //! A relation from one key to a few others. Nearly every entry has one member, so the members are
 //! a sorted vector.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 #[derive(Clone, Debug)]
 pub(super) struct References<K, V> {
@@ -23,6 +23,15 @@ impl<K: Ord, V: Ord> References<K, V> {
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
         self.members.keys()
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        self.members.values().flatten()
+    }
+
+    /// The members of every key in this range.
+    pub(super) fn between(&self, keys: RangeInclusive<K>) -> impl Iterator<Item = &V> {
+        self.members.range(keys).flat_map(|(_, members)| members)
     }
 
     pub(super) fn add(&mut self, key: K, value: V) {

@@ -31,6 +31,7 @@ impl Index {
             self.claimants.add(frontend, key.clone());
             self.touch_claimants(&frontend);
         }
+        self.touch_claims_on(key);
         self.touch_endpoints(key);
     }
 
@@ -89,6 +90,11 @@ impl Index {
         let claimants = self.claimants.of(frontend);
         if claimants.len() > 1 {
             self.dirty.extend(claimants.iter().cloned());
+            let on = claimants
+                .iter()
+                .flat_map(|service| self.claims_on.of(service));
+            self.dirty_claims.extend(on.cloned());
         }
+        self.touch_claims_at([&frontend.ip]);
     }
 }

@@ -1,11 +1,17 @@
 //! The index as it is compiled.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
-use super::Index;
+use super::{ClaimKey, Index};
 use crate::{
-    facts::{endpoints, endpoints::Mark, namespace, node, pod, service, split},
-    key::{Frontend, NamespaceKey, NodeKey, PodKey, ServiceKey, SplitKey},
+    facts::{
+        balancing, endpoints, endpoints::Mark, frontend as policy, grant, namespace, node, pod,
+        redirect, service, split,
+    },
+    key::{
+        BalancingKey, Created, Frontend, NamespaceKey, NodeKey, PodKey, RedirectKey, ServiceKey,
+        SplitKey,
+    },
 };
 
 /// The index once every input has listed. Only a snapshot can be compiled, so nothing is deleted
@@ -38,6 +44,48 @@ impl<'a> Snapshot<'a> {
         let index = self.index;
         let splits = index.splits_on.of(service).iter();
         splits.filter_map(|key| Some((key, index.splits.get(key)?)))
+    }
+
+    /// The frontend that this policy claims and when it was created, if there is one of the name.
+    pub fn claim(self, key: &ClaimKey) -> Option<(&'a policy::Frontend, Created)> {
+        let frontend = match key {
+            ClaimKey::Redirect(key) => &self.redirect(key)?.frontend,
+            ClaimKey::Balancing(key) => &self.balancing(key)?.frontend,
+        };
+        Some((frontend, self.index.origin(key)?.created))
+    }
+
+    pub fn redirect(self, key: &RedirectKey) -> Option<&'a redirect::Fact> {
+        self.index.redirects.get(key)
+    }
+
+    pub fn balancing(self, key: &BalancingKey) -> Option<&'a balancing::Fact> {
+        self.index.balancings.get(key)
+    }
+
+    /// Every policy that claims a frontend.
+    pub fn claims(self) -> impl Iterator<Item = ClaimKey> {
+        let redirects = self.index.redirects.keys().cloned();
+        let balancings = self.index.balancings.keys().cloned();
+        redirects
+            .map(ClaimKey::Redirect)
+            .chain(balancings.map(ClaimKey::Balancing))
+    }
+
+    /// Everybody who may claim a part of this frontend, by a Service or by an address.
+    pub fn rivals(self, frontend: &policy::Frontend) -> Vec<&'a ClaimKey> {
+        self.index.rivals(frontend)
+    }
+
+    pub fn grants(self) -> impl Iterator<Item = &'a grant::Fact> {
+        self.index.grants.values()
+    }
+
+    /// Services that claim any port at this address.
+    pub fn holders(self, ip: IpAddr) -> impl Iterator<Item = (&'a ServiceKey, &'a service::Fact)> {
+        let index = self.index;
+        let holders = index.claimants.between(Frontend::all_at(ip));
+        holders.filter_map(|key| Some((key, index.services.get(key)?)))
     }
 
     /// Services that claim this frontend.

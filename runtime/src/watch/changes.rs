@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use sluice_crds::{BalancingPolicy, FrontendGrant, LocalRedirectPolicy, TrafficSplit};
 use sluice_model::{
     change::{Change, Object},
     facts,
@@ -55,7 +56,20 @@ impl Watches<Told> {
             match kind {
                 Kind::Service => watches.add(read::all(server), facts::service, wrap),
                 Kind::EndpointSlice => watches.add(read::all(server), facts::slice, wrap),
-                Kind::TrafficSplit => watches.add(read::splits(server), read::split, wrap),
+                Kind::TrafficSplit => {
+                    watches.add(read::loosely::<TrafficSplit>(server), read::split, wrap);
+                }
+                Kind::LocalRedirectPolicy => {
+                    let redirects = read::loosely::<LocalRedirectPolicy>(server);
+                    watches.add(redirects, read::redirect, wrap);
+                }
+                Kind::BalancingPolicy => {
+                    let balancings = read::loosely::<BalancingPolicy>(server);
+                    watches.add(balancings, read::balancing, wrap);
+                }
+                Kind::FrontendGrant => {
+                    watches.add(read::loosely::<FrontendGrant>(server), read::grant, wrap);
+                }
                 Kind::Node => watches.add(read::all(server), facts::node, wrap),
                 Kind::Namespace => watches.add(read::all(server), facts::namespace, wrap),
                 Kind::Pod => {

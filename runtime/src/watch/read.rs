@@ -1,15 +1,14 @@
-//! What the API server is asked for, and how a split becomes a fact whatever is in it.
+//! What the API server is asked for, and how a policy becomes a fact whatever is in it.
 
+use k8s_openapi::serde::de::DeserializeOwned;
 use kube::{
     Api, Resource,
     core::{ApiResource, DynamicObject},
 };
-use sluice_crds::TrafficSplit;
 use sluice_model::{
     change::Object,
-    facts::{self, Parsed},
-    finding::{Finding, Reason},
-    key::{Name, SplitKey},
+    facts,
+    key::{Kind, Name, Subject},
 };
 
 use super::Asked;
@@ -20,30 +19,52 @@ pub fn all<K: Resource<DynamicType = ()>>(server: &Server) -> Asked<K> {
     Asked::all(Api::all(server.client.clone()))
 }
 
-/// Splits without a type: one that another version of the CRD let in must not hide the others.
-pub fn splits(server: &Server) -> Asked<DynamicObject> {
-    let resource = ApiResource::erase::<TrafficSplit>(&());
+/// Policies without a type: one that another version of the CRD let in must not hide the others.
+pub fn loosely<K: Resource<DynamicType = ()>>(server: &Server) -> Asked<DynamicObject> {
+    let resource = ApiResource::erase::<K>(&());
     Asked::all(Api::all_with(server.client.clone(), &resource)).optional()
 }
 
-/// A split as a fact; as a finding where it does not fit the type.
+/// A TrafficSplit as a fact; as a finding where it does not fit the type.
 pub fn split(object: &DynamicObject) -> Option<Object> {
-    let key = SplitKey(Name::of(&object.metadata)?);
-    match object.clone().try_parse::<TrafficSplit>() {
-        Ok(split) => facts::split(&split),
-        Err(error) => {
-            let finding = Finding::new(key.clone(), Reason::Invalid, error.to_string());
-            let parsed = Parsed {
-                fact: None,
-                findings: vec![finding],
-            };
-            Some(Object::Split(key, parsed))
-        }
+    fitting(object, Kind::TrafficSplit, facts::split)
+}
+
+/// The same of a LocalRedirectPolicy.
+pub fn redirect(object: &DynamicObject) -> Option<Object> {
+    fitting(object, Kind::LocalRedirectPolicy, facts::redirect)
+}
+
+/// The same of a BalancingPolicy.
+pub fn balancing(object: &DynamicObject) -> Option<Object> {
+    fitting(object, Kind::BalancingPolicy, facts::balancing)
+}
+
+/// The same of a FrontendGrant.
+pub fn grant(object: &DynamicObject) -> Option<Object> {
+    fitting(object, Kind::FrontendGrant, facts::grant)
+}
+
+fn fitting<K: Resource + DeserializeOwned>(
+    object: &DynamicObject,
+    kind: Kind,
+    fact: fn(&K) -> Option<Object>,
+) -> Option<Object> {
+    let name = Name::of(&object.metadata)?;
+    match object.clone().try_parse::<K>() {
+        Ok(typed) => fact(&typed),
+        Err(error) => Some(Object::unreadable(
+            Subject { kind, name },
+            error.to_string(),
+        )),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use sluice_crds::TrafficSplit;
+    use sluice_model::finding::Reason;
+
     use super::*;
 
     #[test]

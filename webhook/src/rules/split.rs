@@ -40,7 +40,7 @@ pub(super) fn judge(
     if let Some(fact) = &mut parsed.fact
         && !stored_fact.is_some_and(|stored| claims_no_more(fact, stored))
     {
-        fact.created = Created::of(&ObjectMeta::default());
+        fact.origin.created = Created::of(&ObjectMeta::default());
     }
     Verdict::of(findings(&key, &parsed, cluster), &before)
 }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 
 use super::{Claim, address};
-use crate::{finding::Reason, key::Family};
+use crate::{facts::ip::is_link_local, finding::Reason, key::Family};
 
 /// Addresses of a family in which the Service has no cluster address lead nowhere.
 pub(super) fn parse(
@@ -57,11 +57,7 @@ pub(super) fn parse(
 /// Kubernetes refuses loopback and link-local addresses here too.
 fn reachable(text: &str) -> Result<IpAddr, (Reason, String)> {
     let ip = address(text)?;
-    let link_local = match ip {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
-    if ip.is_loopback() || link_local {
+    if ip.is_loopback() || is_link_local(ip) {
         let detail = format!("{ip} is of one host or link only");
         return Err((Reason::AddressReserved, detail));
     }

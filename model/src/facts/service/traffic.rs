@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use serde::Serialize;
+use sluice_crds::choice;
 
 use crate::finding::Reason;
 
@@ -59,6 +60,17 @@ impl Balancing {
             Self::Random => "Random",
             Self::LeastConnections => "LeastConnections",
             Self::Consistent => "Consistent",
+        }
+    }
+}
+
+impl From<choice::Balancing> for Balancing {
+    fn from(balancing: choice::Balancing) -> Self {
+        match balancing {
+            choice::Balancing::RoundRobin => Self::RoundRobin,
+            choice::Balancing::Random => Self::Random,
+            choice::Balancing::LeastConnections => Self::LeastConnections,
+            choice::Balancing::Consistent => Self::Consistent,
         }
     }
 }

@@ -1,0 +1,91 @@
+//! Which addresses a policy may claim: those that were granted, and never some others.
+//!
+//! Only cluster addresses of Services are out of reach. Those from outside of the cluster a user can
+//! write into any Service, and could so take an address from whom it was granted to.
+
+use std::net::IpAddr;
+
+use crate::{
+    facts::{frontend::AddressPort, grant},
+    finding::Reason,
+    index::Snapshot,
+    key::{Name, ServiceKey},
+};
+
+/// By Kubernetes' own convention.
+const API_SERVER: (&str, &str) = ("default", "kubernetes");
+/// By the convention of every installer; what is behind it may have another name.
+const DNS: (&str, &str) = ("kube-system", "kube-dns");
+
+pub(super) fn is_api_server(service: &ServiceKey) -> bool {
+    is(service, API_SERVER)
+}
+
+fn is(service: &ServiceKey, (namespace, name): (&str, &str)) -> bool {
+    (service.0.namespace(), service.0.name()) == (namespace, name)
+}
+
+/// Why this policy may not claim these ports: reason, field and detail.
+pub(super) fn refusal(
+    snapshot: Snapshot<'_>,
+    policy: &Name,
+    ip: IpAddr,
+    ports: &[AddressPort],
+) -> Option<(Reason, String, String)> {
+    let grants = granted(snapshot, policy, ip);
+    let field = "spec.frontend.address";
+    if let Some(detail) = reserved(snapshot, policy, ip, &grants) {
+        return Some((Reason::AddressReserved, format!("{field}.ip"), detail));
+    }
+    let namespace = policy.namespace();
+    if grants.is_empty() {
+        let detail = format!("no FrontendGrant lets namespace {namespace} claim {ip}");
+        return Some((Reason::AddressNotGranted, format!("{field}.ip"), detail));
+    }
+    let refused = |port: &AddressPort| {
+        let mut grants = grants.iter();
+        !grants.any(|grant| grant.has_port(port.number, port.protocol))
+    };
+    let (i, port) = ports.iter().enumerate().find(|(_, port)| refused(port))?;
+    let detail = format!(
+        "no FrontendGrant lets namespace {namespace} claim port {}/{} of {ip}",
+        port.number, port.protocol
+    );
+    let field = format!("{field}.ports[{i}]");
+    Some((Reason::AddressNotGranted, field, detail))
+}
+
+fn granted<'a>(snapshot: Snapshot<'a>, policy: &Name, ip: IpAddr) -> Vec<&'a grant::Fact> {
+    let Some(namespace) = snapshot.namespace(policy.namespace()) else {
+        return Vec::new();
+    };
+    let grants = snapshot.grants();
+    grants.filter(|grant| grant.grants(namespace, ip)).collect()
+}
+
+fn reserved(
+    snapshot: Snapshot<'_>,
+    policy: &Name,
+    ip: IpAddr,
+    grants: &[&grant::Fact],
+) -> Option<String> {
+    let mut nodes = snapshot.nodes();
+    if let Some((node, _)) = nodes.find(|(_, node)| node.addresses.contains(&ip)) {
+        return Some(format!("{ip} is an address of node {node}"));
+    }
+    let named = grants.iter().any(|grant| grant.names(ip));
+    let mut holders = snapshot.holders(ip);
+    holders.find_map(|(service, fact)| {
+        let elsewhere = service.0.namespace() != policy.namespace();
+        if !fact.addresses().contains(&ip) {
+            None
+        } else if is(service, DNS) {
+            let way = "it takes a grant with a range of this address alone";
+            (!named).then(|| format!("{ip} is the DNS Service's; {way}"))
+        } else if elsewhere || is_api_server(service) {
+            Some(format!("{ip} is the cluster IP of Service {service}"))
+        } else {
+            None
+        }
+    })
+}
