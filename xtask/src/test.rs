@@ -45,8 +45,8 @@ pub(crate) enum Form {
 const CLUSTER_TESTS: &str = "sluice-kind-tests";
 
 /// What every user's tests need, and what only root's do: the tiers skip themselves without.
-const NEEDS: [Need; 2] = [Need::Packages(Purpose::Build), Need::BpfLinker];
-const NEEDS_OF_ROOT: [Need; 3] = [
+const NEEDS: &[Need] = &[Need::Packages(Purpose::Build), Need::BpfLinker];
+const NEEDS_OF_ROOT: &[Need] = &[
     Need::Packages(Purpose::Cluster),
     Need::Packages(Purpose::Clients),
     Need::Cluster,
@@ -152,7 +152,7 @@ impl Session<'_> {
         if requirements::is_root() {
             return setup::run(self.workspace, &[NEEDS, NEEDS_OF_ROOT].concat());
         }
-        if let Err(error) = setup::run(self.workspace, &NEEDS) {
+        if let Err(error) = setup::run(self.workspace, NEEDS) {
             self.skip("set-up", &error);
         }
         Ok(())
