@@ -1,26 +1,26 @@
 //! Two real nodes without kube-proxy, and an agent on each.
 
 use std::env;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use kube::CustomResourceExt as _;
 use serde_json::Value;
 use sluice_crds::{NodeReport, TrafficSplit};
+use sluice_kind_tests::roles::AGENT;
 use sluice_node_agent::maps::Maps as _;
 use sluice_node_agent::maps::kernel::Kernel;
 use sluice_node_agent::program::Pins;
 use sluice_testbed::cluster::{Cluster, Node, Proxy};
+use sluice_testbed::http;
 use sluice_testbed::process::{Command, Process};
 use sluice_testbed::tier::{Shared, eventually};
 
-pub(crate) const AGENT: &str = "agent";
 /// The testbed's verb by which a process of a node answers connects.
 pub(crate) const SERVER: &str = "serve";
-const ADMIN: &str = "127.0.0.1:9876";
+const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9876);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Where an agent pins by default, below the node's own BPF file system.
 const PINS: &str = "sluice";
@@ -48,13 +48,13 @@ pub(crate) fn alone() -> Result<(Arc<Bed>, MutexGuard<'static, ()>)> {
 }
 
 impl Bed {
-    fn start(nodes: u8) -> Result<Self> {
+    pub(crate) fn start(nodes: u8) -> Result<Self> {
         let cluster = Cluster::start().nodes(nodes).proxy(Proxy::None).up()?;
         for crd in [TrafficSplit::crd(), NodeReport::crd()] {
             cluster.apply(&serde_json::to_string(&crd)?)?;
         }
         let agents = cluster.nodes().iter().map(|node| {
-            agent(&cluster, node, node.name())?
+            agent(&cluster, node, node.name(), &api_server(&cluster))?
                 .arg("--cgroup-root")
                 .arg(node.cgroup().path())
                 .spawn()
@@ -71,17 +71,10 @@ impl Bed {
 
     /// What the agent of a node says of itself.
     pub(crate) fn status(&self, node: &Node) -> Result<Value> {
-        let request = "GET /debug/status HTTP/1.0\r\nHost: admin\r\n\r\n";
-        let answer = node.netns().run(move || {
-            let mut stream = TcpStream::connect(ADMIN)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.write_all(request.as_bytes())?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        })?;
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
-        Ok(serde_json::from_str(body.context("half an answer")?)?)
+        let status = node
+            .netns()
+            .run(|| http::get(ADMIN, "/debug/status")?.good())?;
+        Ok(serde_json::from_str(&status)?)
     }
 
     /// Waits until the kernel of a node holds an image like this.
@@ -105,14 +98,18 @@ pub(crate) fn api_server(cluster: &Cluster) -> String {
     format!("https://{}:6443", cluster.fabric().own().address4())
 }
 
-/// An agent on this node that calls itself so, to be completed.
-pub(crate) fn agent(cluster: &Cluster, node: &Node, name: &str) -> Result<Command> {
-    let api_server = api_server(cluster);
+/// An agent on this node that calls itself so and asks the API server there, to be completed.
+pub(crate) fn agent(
+    cluster: &Cluster,
+    node: &Node,
+    name: &str,
+    api_server: &str,
+) -> Result<Command> {
     let command = node.command(AGENT, env::current_exe()?)?;
     Ok(command
         .args([AGENT, "--node-name", name])
         .arg("--kubeconfig")
         .arg(cluster.kubeconfig())
-        .args(["--api-server", &api_server, "--check-every", "2"])
+        .args(["--api-server", api_server, "--check-every", "2"])
         .args(["--log", "info,sluice_runtime=debug"]))
 }

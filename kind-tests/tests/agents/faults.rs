@@ -1,8 +1,7 @@
 //! What befalls the API server, its store and the way to it, while a process of the node connects to a Service that nobody
 //! touches: not one connect fails, the agent notices what it cannot hear, and hears it again.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error, Result, ensure};
@@ -11,6 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sluice_crds::TrafficSplit;
 use sluice_testbed::cluster::{self, Cluster, Node};
+use sluice_testbed::http;
 use sluice_testbed::load::Load;
 use sluice_testbed::process::Process;
 use sluice_testbed::tier::eventually;
@@ -21,7 +21,7 @@ const NAMESPACE: &str = "befallen";
 const RATE: f64 = 100.0;
 /// Longer than a watch may be silent, and longer than any pause between tries.
 const LONG: Duration = Duration::from_secs(120);
-const ETCD: &str = "127.0.0.1:2379";
+const ETCD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2379);
 
 pub(crate) fn an_api_server_that_is_frozen_is_noticed_and_heard_again() -> Result<()> {
     let (bed, _alone) = alone()?;
@@ -88,7 +88,7 @@ pub(crate) fn a_version_that_is_too_old_is_listed_anew() -> Result<()> {
     let cluster = &bed.cluster;
     let agent = &bed.agents[0];
     undisturbed(&bed, "a version is too old", || {
-        let goes = Plain::apply(cluster, "goes", "192.0.2.77", 8080)?;
+        let goes = Plain::apply(cluster, NAMESPACE, "goes", "192.0.2.77", 8080)?;
         bed.await_image_of(node(&bed), "what is to go", |image| image.contains(&goes))?;
         let relists = || Ok::<_, Error>(agent.output()?.matches("lists anew").count());
         let before = relists()?;
@@ -126,8 +126,8 @@ pub(crate) fn a_kind_that_is_removed_takes_its_splits_and_brings_them_back() -> 
         ]},
     });
     undisturbed(&bed, "the CRD is removed", || {
-        Plain::apply(cluster, "whole", "192.0.2.1", 8080)?;
-        Plain::apply(cluster, "half", "192.0.2.2", 8080)?;
+        Plain::apply(cluster, NAMESPACE, "whole", "192.0.2.1", 8080)?;
+        Plain::apply(cluster, NAMESPACE, "half", "192.0.2.2", 8080)?;
         let splits = |expected: usize| {
             eventually(LONG, "the splits in force", || {
                 let status = bed.status(node(&bed))?;
@@ -205,7 +205,7 @@ impl Calm {
             ])
             .spawn()?;
         let own = node.member().address4().to_string();
-        let backend = Plain::apply(&bed.cluster, "steady", &own, Self::PORT)?;
+        let backend = Plain::apply(&bed.cluster, NAMESPACE, "steady", &own, Self::PORT)?;
         let service = ["service", "steady", "--namespace", NAMESPACE];
         let service = bed.cluster.client().get(service)?;
         let ip = service["spec"]["clusterIP"]
@@ -228,21 +228,27 @@ impl Calm {
 }
 
 /// A Service with one endpoint that is written by hand.
-struct Plain;
+pub(crate) struct Plain;
 
 impl Plain {
     /// Gives the endpoint as images show it.
-    fn apply(cluster: &Cluster, name: &str, ip: &str, port: u16) -> Result<String> {
+    pub(crate) fn apply(
+        cluster: &Cluster,
+        namespace: &str,
+        name: &str,
+        ip: &str,
+        port: u16,
+    ) -> Result<String> {
         let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
             {
                 "apiVersion": "v1", "kind": "Service",
-                "metadata": {"namespace": NAMESPACE, "name": name},
+                "metadata": {"namespace": namespace, "name": name},
                 "spec": {"ports": [{"port": port}]},
             },
             {
                 "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
                 "metadata": {
-                    "namespace": NAMESPACE, "name": format!("{name}-1"),
+                    "namespace": namespace, "name": format!("{name}-1"),
                     "labels": {"kubernetes.io/service-name": name},
                 },
                 "addressType": "IPv4",
@@ -275,7 +281,13 @@ fn until_heard(bed: &Bed) -> Result<f64> {
     let began = Instant::now();
     let ip = format!("192.0.2.{}", fastrand::u8(1..=250));
     let changed = eventually(LONG, "a change is taken", || {
-        Plain::apply(&bed.cluster, "changing", &ip, fastrand::u16(9_000..10_000))
+        Plain::apply(
+            &bed.cluster,
+            NAMESPACE,
+            "changing",
+            &ip,
+            fastrand::u16(9_000..10_000),
+        )
     })?;
     eventually(LONG, "no watch is behind", || {
         let problems = problems(bed)?;
@@ -303,20 +315,9 @@ fn compact(cluster: &Cluster) -> Result<()> {
 
 /// By its HTTP gateway.
 fn ask_etcd(cluster: &Cluster, path: &str, question: &Value) -> Result<Value> {
-    let body = question.to_string();
-    let request = format!(
-        "POST {path} HTTP/1.0\r\nHost: etcd\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let answer = cluster.fabric().netns().run(move || {
-        let mut stream = TcpStream::connect(ETCD)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    })?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("half an answer")?;
-    ensure!(head.contains(" 200 "), "{answer}");
-    Ok(serde_json::from_str(body)?)
+    let answer = cluster
+        .fabric()
+        .netns()
+        .run(|| http::post(ETCD, path, &question.to_string())?.good())?;
+    Ok(serde_json::from_str(&answer)?)
 }

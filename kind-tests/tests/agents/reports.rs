@@ -74,7 +74,7 @@ pub(crate) fn an_agent_that_steers_nothing_says_so() -> Result<()> {
     let name = "outsider";
     // The agent itself is outside of this part of the tree.
     let apart = node.cgroup().child("apart")?;
-    let _agent = bed::agent(cluster, node, name)?
+    let _agent = bed::agent(cluster, node, name, &bed::api_server(cluster))?
         .args(["--bpffs", "/sys/fs/bpf/apart", "--admin", "127.0.0.1:0"])
         .arg("--cgroup-root")
         .arg(apart.path())

@@ -1,17 +1,18 @@
 //! How an agent in a pod finds the API server.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Result, ensure};
+use sluice_kind_tests::roles::AGENT;
 use sluice_testbed::cluster::Node;
+use sluice_testbed::http;
 use sluice_testbed::tier::eventually;
 
-use crate::bed::{self, AGENT, PATIENCE, bed};
+use crate::bed::{self, PATIENCE, bed};
 
 const NAMESPACE: &str = "ways";
-const ADMIN: &str = "127.0.0.1:9877";
+const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9877);
 /// Where a pod has its service account's files; in each node it is a folder of that node alone.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// In the range of Services, and nobody's: so is the API server's own until somebody carries it.
@@ -60,7 +61,8 @@ pub(crate) fn a_service_account_without_a_way_to_the_api_server_is_told_what_hel
         node.command("ways", "bash")?
             .args(["-c", &script, "bash"])
             .arg(std::env::current_exe()?)
-            .args([AGENT, "--node-name", "ways", "--admin", ADMIN])
+            .args([AGENT, "--node-name", "ways", "--admin"])
+            .arg(ADMIN.to_string())
             .args(["--bpffs", "/sys/fs/bpf/ways"])
             .arg("--cgroup-root")
             .arg(apart.path())
@@ -91,13 +93,5 @@ pub(crate) fn a_service_account_without_a_way_to_the_api_server_is_told_what_hel
 }
 
 fn readiness(node: &Node) -> Result<String> {
-    let request = "GET /readyz HTTP/1.0\r\nHost: admin\r\n\r\n";
-    node.netns().run(move || {
-        let mut stream = TcpStream::connect(ADMIN)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    })
+    node.netns().run(|| Ok(http::get(ADMIN, "/readyz")?.body))
 }

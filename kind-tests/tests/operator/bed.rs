@@ -3,8 +3,7 @@
 //! Endpoints are written by hand: no test here connects to any, and status does not ask who answers.
 
 use std::env;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,12 +11,12 @@ use anyhow::{Context as _, Result, ensure};
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 use sluice_crds::{NodeReport, TrafficSplit};
+use sluice_kind_tests::roles::{AGENT, OPERATOR};
 use sluice_testbed::cluster::{Cluster, Proxy};
+use sluice_testbed::http;
 use sluice_testbed::process::Process;
 use sluice_testbed::tier::{Shared, eventually};
 
-pub(crate) const AGENT: &str = "agent";
-pub(crate) const OPERATOR: &str = "operator";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const SYSTEM: &str = "sluice-system";
 pub(crate) const NODE: &str = "node1";
@@ -174,16 +173,7 @@ impl Turn<'_> {
 impl Operator {
     /// What it answers on its admin address.
     fn ask(&self, path: &str) -> Result<String> {
-        let mut stream = TcpStream::connect(self.admin)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (_, body) = answer.split_once("\r\n\r\n").context("an answer")?;
-        Ok(body.to_owned())
+        Ok(http::get(self.admin, path)?.body)
     }
 
     /// One of its metrics.

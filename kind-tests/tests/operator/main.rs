@@ -2,16 +2,12 @@
 //!
 //! The operators, and the agent of the one node, are this very program in other roles.
 
-use std::env;
-use std::process::{ExitCode, exit};
+use std::process::ExitCode;
 
-use clap::Parser as _;
-use sluice_node_agent::object;
+use sluice_kind_tests::roles;
 use sluice_testbed::command;
-use sluice_testbed::requirements::Missing;
 use sluice_testbed::tier::{self, Tier, test};
 
-use bed::{AGENT, OPERATOR};
 use certificates::a_new_operator_keeps_the_certificates_that_there_are;
 use certificates::certificates_are_made_and_put_right_and_the_api_server_told;
 use leaders::a_leader_that_was_stopped_writes_nothing_when_it_goes_on;
@@ -32,23 +28,10 @@ fn main() -> ExitCode {
     if command::is_called() {
         return command::main();
     }
-    match env::args().nth(1).as_deref() {
-        Some(AGENT) => be(|args| {
-            sluice_node_agent::run(&sluice_node_agent::args::Args::parse_from(args)).map(drop)
-        }),
-        Some(OPERATOR) => {
-            be(|args| sluice_operator::run(&sluice_operator::args::Args::parse_from(args)))
-        }
-        _ => {}
-    }
-    let compiled = || {
-        object::bytes()
-            .map(drop)
-            .map_err(|missing| Missing(missing.to_string()))
-    };
+    roles::take();
     tier::main_if(
         Tier::Cluster,
-        Tier::Cluster.check().and_then(|()| compiled()),
+        roles::check(),
         vec![
             test!(a_status_says_what_became_of_the_split),
             test!(a_loser_is_told_and_takes_over_when_the_winner_goes),
@@ -61,14 +44,4 @@ fn main() -> ExitCode {
             test!(a_new_operator_keeps_the_certificates_that_there_are),
         ],
     )
-}
-
-fn be(program: impl FnOnce(env::Args) -> anyhow::Result<()>) -> ! {
-    let mut args = env::args();
-    args.next();
-    let outcome = program(args);
-    if let Err(error) = &outcome {
-        eprintln!("error: {error:#}");
-    }
-    exit(i32::from(outcome.is_err()));
 }
