@@ -111,7 +111,28 @@ pub fn main(tier: Tier, tests: Vec<Test>) -> ExitCode {
 
 /// As [`main`], for a tier that needs more than is checked there; call [`entry`](crate::entry) first.
 pub fn main_if(tier: Tier, needs: Result<(), Missing>, tests: Vec<Test>) -> ExitCode {
-    let arguments = Arguments::from_args();
+    conduct(tier, needs, tests, &Arguments::from_args())
+}
+
+/// As [`main_if`], with so many tests at a time unless the command line says else: for tests that wait for others' programs more
+/// than they work themselves.
+pub fn main_of_many(
+    threads: usize,
+    tier: Tier,
+    needs: Result<(), Missing>,
+    tests: Vec<Test>,
+) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(threads);
+    conduct(tier, needs, tests, &arguments)
+}
+
+fn conduct(
+    tier: Tier,
+    needs: Result<(), Missing>,
+    tests: Vec<Test>,
+    arguments: &Arguments,
+) -> ExitCode {
     let missing = needs.err();
     let mut left_out = BTreeMap::<_, usize>::new();
     for lacks in tests.iter().filter_map(|test| test.lacks) {
@@ -128,7 +149,7 @@ pub fn main_if(tier: Tier, needs: Result<(), Missing>, tests: Vec<Test>) -> Exit
             })
         })
         .collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let conclusion = libtest_mimic::run(arguments, trials);
     for work in std::mem::take(&mut *lock(&AT_END)) {
         work();
     }
