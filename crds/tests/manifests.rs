@@ -11,6 +11,8 @@ use reference::{PAGES, pages};
 mod manifests;
 #[path = "../examples/crdgen/reference.rs"]
 mod reference;
+#[path = "../examples/crdgen/rules.rs"]
+mod rules;
 
 #[test]
 fn the_manifests_in_the_tree_are_fresh() {

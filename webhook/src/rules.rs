@@ -3,11 +3,14 @@
 //! **Ratcheting**: a fault that the stored object already has does not keep it from being changed
 //! otherwise, so what was stored without the webhook can still be labelled, mended and deleted.
 
-pub mod split;
+mod claim;
+mod grant;
+mod split;
 
 use kube::core::{DynamicObject, GroupVersionKind};
 use sluice_crds::{GROUP, VERSION};
 use sluice_model::{
+    facts::Parsed,
     finding::{Finding, Reason},
     index::Snapshot,
     key::Kind,
@@ -25,6 +28,9 @@ pub struct Verdict {
 pub fn kind(gvk: &GroupVersionKind) -> Option<Kind> {
     match (gvk.group.as_str(), gvk.version.as_str(), gvk.kind.as_str()) {
         (GROUP, VERSION, "TrafficSplit") => Some(Kind::TrafficSplit),
+        (GROUP, VERSION, "LocalRedirectPolicy") => Some(Kind::LocalRedirectPolicy),
+        (GROUP, VERSION, "BalancingPolicy") => Some(Kind::BalancingPolicy),
+        (GROUP, VERSION, "FrontendGrant") => Some(Kind::FrontendGrant),
         _ => None,
     }
 }
@@ -42,6 +48,8 @@ pub fn judge(
     }
     match kind {
         Kind::TrafficSplit => split::judge(old, new, cluster),
+        Kind::LocalRedirectPolicy | Kind::BalancingPolicy => claim::judge(kind, old, new, cluster),
+        Kind::FrontendGrant => grant::judge(old, new),
         _ => Verdict::default(),
     }
 }
@@ -59,18 +67,43 @@ impl Verdict {
     }
 }
 
-/// Whether an object with such a fault is kept out. What is missing may come later: Git applies in
-/// any order.
+/// Whether an object with such a fault is kept out. What is missing may come later, a grant too: Git
+/// applies in any order.
 fn denies(reason: Reason) -> bool {
-    matches!(reason, Reason::Invalid | Reason::Conflicted)
+    matches!(
+        reason,
+        Reason::Invalid | Reason::Conflicted | Reason::AddressReserved
+    )
 }
 
 /// What would be accepted instead, where the finding does not say it.
 pub fn remedy(reason: Reason) -> Option<&'static str> {
     match reason {
-        Reason::Conflicted => {
-            Some("change that one, or name ports in spec.ports that it does not have")
+        Reason::Conflicted => Some("change that one, or name ports that it does not have"),
+        Reason::AddressNotGranted => {
+            Some("it changes nothing until a cluster admin adds a FrontendGrant")
         }
+        Reason::AddressReserved => Some("claim an address that is nobody else's"),
         _ => None,
+    }
+}
+
+/// How one that is still to be named is called here.
+const NAMELESS: &str = "unnamed";
+
+/// The object with a name.
+fn named(object: &DynamicObject) -> DynamicObject {
+    let mut object = object.clone();
+    if object.metadata.name.is_none() {
+        object.metadata.name = Some(NAMELESS.to_owned());
+    }
+    object
+}
+
+/// A fact of the index, to be put into another one.
+fn whole<F>(fact: F) -> Parsed<F> {
+    Parsed {
+        fact: Some(fact),
+        findings: Vec::new(),
     }
 }

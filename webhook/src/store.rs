@@ -1,11 +1,11 @@
 //! What is known of the cluster: the index, fed by watches, read by handlers.
 //!
-//! Only Services and splits are watched; that is what the rules look at. A handler holds the lock for
-//! as long as it judges one object, which is microseconds.
+//! Policies are watched, and what they name or meet: that is what the rules look at. A handler holds the
+//! lock for as long as it judges one object, which is microseconds.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use sluice_crds::TrafficSplit;
+use sluice_crds::{BalancingPolicy, FrontendGrant, LocalRedirectPolicy, TrafficSplit};
 use sluice_model::{
     change::Change,
     facts,
@@ -18,7 +18,15 @@ use sluice_runtime::{
 };
 use tracing::{info, warn};
 
-const KINDS: [Kind; 2] = [Kind::Service, Kind::TrafficSplit];
+const KINDS: [Kind; 7] = [
+    Kind::Service,
+    Kind::Namespace,
+    Kind::Node,
+    Kind::TrafficSplit,
+    Kind::LocalRedirectPolicy,
+    Kind::BalancingPolicy,
+    Kind::FrontendGrant,
+];
 
 /// Clones are views of the same.
 #[derive(Clone, Debug)]
@@ -62,6 +70,19 @@ impl Store {
                 Kind::TrafficSplit => {
                     watches.add(read::loosely::<TrafficSplit>(server), read::split, wrap);
                 }
+                Kind::LocalRedirectPolicy => {
+                    let redirects = read::loosely::<LocalRedirectPolicy>(server);
+                    watches.add(redirects, read::redirect, wrap);
+                }
+                Kind::BalancingPolicy => {
+                    let balancings = read::loosely::<BalancingPolicy>(server);
+                    watches.add(balancings, read::balancing, wrap);
+                }
+                Kind::FrontendGrant => {
+                    watches.add(read::loosely::<FrontendGrant>(server), read::grant, wrap);
+                }
+                Kind::Node => watches.add(read::all(server), facts::node, wrap),
+                Kind::Namespace => watches.add(read::all(server), facts::namespace, wrap),
                 _ => watches.add(read::all(server), facts::service, wrap),
             }
         }

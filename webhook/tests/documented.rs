@@ -4,10 +4,12 @@
 
 use std::fs;
 
-use kube::CustomResourceExt;
-use serde_json::Value;
-use sluice_crds::TrafficSplit;
-use sluice_webhook::metrics::Metrics;
+use kube::{CustomResourceExt, core::GroupVersionKind};
+use sluice_crds::{
+    BalancingPolicy, FrontendGrant, GROUP, LocalRedirectPolicy, TrafficSplit, VERSION,
+    conditions::Reason,
+};
+use sluice_webhook::{metrics::Metrics, rules};
 
 fn documentation() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/admission.md");
@@ -15,18 +17,44 @@ fn documentation() -> String {
 }
 
 #[test]
-fn each_rule_of_the_schema_is_in_the_table() {
+fn each_reason_of_a_refusal_or_a_warning_is_in_the_table() {
     let text = documentation();
-    let crd = serde_json::to_value(TrafficSplit::crd()).expect("a CRD is JSON");
-    let mut messages = Vec::new();
-    collect(&crd, &mut messages);
-    assert!(!messages.is_empty());
-    for message in messages {
+    for reason in [
+        Reason::Invalid,
+        Reason::Conflicted,
+        Reason::AddressReserved,
+        Reason::AddressNotGranted,
+        Reason::FeatureMissing,
+    ] {
+        let name = format!("`{}`", reason.name());
+        assert!(text.contains(&name), "docs/admission.md lacks {name}");
+    }
+}
+
+#[test]
+fn each_kind_that_is_asked_about_has_rules() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../config/webhook/configurations.yaml"
+    );
+    let text = fs::read_to_string(path).expect("the configurations");
+    for crd in [
+        BalancingPolicy::crd(),
+        FrontendGrant::crd(),
+        LocalRedirectPolicy::crd(),
+        TrafficSplit::crd(),
+    ] {
+        let names = &crd.spec.names;
+        let gvk = GroupVersionKind::gvk(GROUP, VERSION, &names.kind);
+        assert!(rules::kind(&gvk).is_some(), "{} has no rules", names.kind);
         assert!(
-            text.contains(&message),
-            "docs/admission.md lacks {message:?}"
+            text.contains(&names.plural),
+            "{} is not asked about",
+            names.kind
         );
     }
+    let reports = GroupVersionKind::gvk(GROUP, VERSION, "NodeReport");
+    assert_eq!(rules::kind(&reports), None);
 }
 
 #[test]
@@ -41,18 +69,5 @@ fn each_metric_is_in_the_table() {
             text.contains(&format!("`{name}")),
             "docs/admission.md lacks {name}"
         );
-    }
-}
-
-fn collect(value: &Value, messages: &mut Vec<String>) {
-    let rules = value["x-kubernetes-validations"]
-        .as_array()
-        .into_iter()
-        .flatten();
-    messages.extend(rules.filter_map(|rule| Some(rule["message"].as_str()?.to_owned())));
-    match value {
-        Value::Object(fields) => fields.values().for_each(|value| collect(value, messages)),
-        Value::Array(items) => items.iter().for_each(|value| collect(value, messages)),
-        _ => {}
     }
 }

@@ -182,7 +182,7 @@ fn a_port_that_a_stored_split_has_is_not_given_out_again() {
     let denial = |field| {
         format!(
             "deny spec.{field}: TrafficSplit shop/b comes first and has the same ports; change that \
-             one, or name ports in spec.ports that it does not have"
+             one, or name ports that it does not have"
         )
     };
     let stored = shop([split("b", 5, json!({"ports": ["http"]}))]);
@@ -213,7 +213,7 @@ fn an_update_may_keep_what_it_has_and_take_no_more() {
         versions(json!([{"name": "x", "service": "v1", "weight": 7}])),
     );
     let conflict = "spec.service: TrafficSplit shop/b comes first and has the same ports; change \
-                    that one, or name ports in spec.ports that it does not have";
+                    that one, or name ports that it does not have";
     let deny = vec![format!("deny {conflict}")];
     let warn = vec![format!("warn {conflict}")];
 

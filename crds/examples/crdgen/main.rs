@@ -9,6 +9,7 @@ use reference::{PAGES, pages};
 
 mod manifests;
 mod reference;
+mod rules;
 
 fn main() -> Result<(), Box<dyn Error>> {
     for (folder, files) in [(FOLDER, manifests()?), (PAGES, pages()?)] {

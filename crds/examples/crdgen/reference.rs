@@ -4,7 +4,10 @@ use std::fmt::{Error, Write};
 
 use serde_json::Value;
 
-use crate::manifests::{COMMAND, definitions};
+use crate::{
+    manifests::{COMMAND, definitions},
+    rules,
+};
 
 /// Where they are, from the crate's folder.
 pub(crate) const PAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference");
@@ -31,8 +34,14 @@ pub(crate) fn pages() -> Result<Vec<(String, String)>, Box<dyn std::error::Error
         writeln!(index, "| [{kind}]({file}) | {about} |")?;
         pages.push((file, page(&crd)?));
     }
+    writeln!(
+        index,
+        "\n[Which rule stands where]({}) has what is refused beyond their forms.",
+        rules::NAME
+    )?;
     writeln!(index, "\nMade from the types in `crds/src` by `{COMMAND}`.")?;
     pages.push(("README.md".to_owned(), index));
+    pages.push((rules::NAME.to_owned(), rules::page()?));
     Ok(pages)
 }
 

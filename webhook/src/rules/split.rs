@@ -17,10 +17,7 @@ use sluice_model::{
 };
 use sluice_runtime::watch::read;
 
-use super::Verdict;
-
-/// How one that is still to be named is called here.
-const NAMELESS: &str = "unnamed";
+use super::{Verdict, named, whole};
 
 pub(super) fn judge(
     old: Option<&DynamicObject>,
@@ -46,11 +43,7 @@ pub(super) fn judge(
 }
 
 fn parse(object: &DynamicObject) -> Option<(SplitKey, Parsed<Fact>)> {
-    let mut object = object.clone();
-    if object.metadata.name.is_none() {
-        object.metadata.name = Some(NAMELESS.to_owned());
-    }
-    match read::split(&object)? {
+    match read::split(&named(object))? {
         Object::Split(key, parsed) => Some((key, parsed)),
         _ => None,
     }
@@ -90,11 +83,4 @@ fn compiled(key: &SplitKey, fact: &Fact, cluster: Snapshot<'_>) -> Vec<Finding> 
     index.snapshot().map_or(Vec::new(), |snapshot| {
         compile::service(snapshot, &fact.service).findings
     })
-}
-
-fn whole<F>(fact: F) -> Parsed<F> {
-    Parsed {
-        fact: Some(fact),
-        findings: Vec::new(),
-    }
 }

@@ -81,8 +81,17 @@ fn relisted() -> Vec<sluice_model::change::Change> {
         let names = names.iter().filter_map(|name| Name::parse("shop", name));
         Change::Relisted(kind, names.map(|name| Subject { kind, name }).collect())
     };
-    vec![
+    let mut all = vec![
         subjects(Kind::Service, &["checkout", "v1", "v2"]),
         subjects(Kind::TrafficSplit, &["other"]),
-    ]
+    ];
+    let others = [
+        Kind::Namespace,
+        Kind::Node,
+        Kind::LocalRedirectPolicy,
+        Kind::BalancingPolicy,
+        Kind::FrontendGrant,
+    ];
+    all.extend(others.map(|kind| subjects(kind, &[])));
+    all
 }
