@@ -72,7 +72,7 @@ fn exposed(
     findings: &mut Vec<Finding>,
 ) -> Option<Arc<Service>> {
     let owners = ownership::splits(snapshot, key, fact, findings);
-    let mut ports = Vec::new();
+    let mut ports = Vec::with_capacity(fact.ports.len());
     for port in &fact.ports {
         for family in Family::ALL {
             let frontends = frontends::of(snapshot, key, fact, port, family, findings);

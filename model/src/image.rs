@@ -140,6 +140,19 @@ impl Image {
         }
     }
 
+    /// At least as many as there are rows; runs of slots are none of their own.
+    pub fn size(&self) -> usize {
+        let arrays = [
+            self.ports.end(),
+            self.tables.end(),
+            self.groups.end(),
+            self.backends.end(),
+            self.counters.end(),
+        ];
+        let arrays: usize = arrays.into_iter().map(|end| end as usize).sum();
+        2 + self.frontends.len() + self.nodes.len() + self.callers.len() + arrays
+    }
+
     /// Whether nothing but the generation is left.
     pub fn is_empty(&self) -> bool {
         let Self {

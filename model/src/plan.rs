@@ -100,7 +100,8 @@ fn build(from: &Image, to: &Image, places: &[Place]) -> Plan {
     let mut builder = Builder {
         from,
         to,
-        steps: Vec::new(),
+        // Runs of slots come with what they belong to. At a start this is much of all memory.
+        steps: Vec::with_capacity(places.len() + places.len() / 4),
         covered: BTreeMap::new(),
     };
     builder.delete_nodes(places);
@@ -276,7 +277,8 @@ fn index(at: usize) -> u32 {
 
 /// Every place at which two images differ, ordered.
 fn differences(from: &Image, to: &Image) -> Vec<Place> {
-    let mut places = vec![Place::Generation];
+    let mut places = Vec::with_capacity(from.size() + to.size());
+    places.push(Place::Generation);
     for image in [from, to] {
         let Image {
             generation: _,

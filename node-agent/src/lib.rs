@@ -17,6 +17,7 @@ pub mod diag;
 pub mod features;
 pub mod inputs;
 pub mod maps;
+mod memory;
 pub mod metrics;
 pub mod node;
 pub mod object;

@@ -97,14 +97,14 @@ pub fn parse(key: &SliceKey, object: &EndpointSlice) -> Parsed<Fact> {
             };
         }
     };
-    let mut ports = Vec::new();
+    let mut ports = Vec::with_capacity(object.ports.as_ref().map_or(0, Vec::len));
     for (i, port) in object.ports.iter().flatten().enumerate() {
         match parse_port(port) {
             Ok(parsed) => ports.extend(parsed),
             Err((reason, detail)) => note(format!("ports[{i}]"), reason, detail),
         }
     }
-    let mut endpoints = Vec::new();
+    let mut endpoints = Vec::with_capacity(object.endpoints.as_ref().map_or(0, Vec::len));
     let mut hints = Vec::new();
     for (i, endpoint) in object.endpoints.iter().flatten().enumerate() {
         match parse_endpoint(family, endpoint) {

@@ -116,7 +116,8 @@ pub fn parse(key: &ServiceKey, object: &Service) -> Parsed<Fact> {
     };
     let traffic = traffic::parse(object, spec, &mut note);
     let on_nodes = matches!(spec.type_.as_deref(), Some("NodePort" | "LoadBalancer"));
-    let mut ports: Vec<ServicePortFact> = Vec::new();
+    let count = spec.ports.as_ref().map_or(0, Vec::len);
+    let mut ports = Vec::<ServicePortFact>::with_capacity(count);
     for (i, port) in spec.ports.iter().flatten().enumerate() {
         match parse_port(port, on_nodes) {
             Ok(port)
@@ -202,7 +203,7 @@ fn exposure(
     if labelled(HEADLESS) || texts.iter().any(|text| text == "None") {
         return Exposure::Headless;
     }
-    let mut addresses: Vec<IpAddr> = Vec::new();
+    let mut addresses = Vec::<IpAddr>::with_capacity(texts.len());
     for (i, text) in texts
         .iter()
         .enumerate()

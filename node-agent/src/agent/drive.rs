@@ -12,12 +12,15 @@ use super::{Agent, Done};
 use crate::{
     inputs::{Input, Problem},
     maps::Maps,
+    memory,
     program::AttachError,
 };
 
 /// A write that failed is tried again after this, then after twice as long, and so on.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_LAST: Duration = Duration::from_secs(30);
+/// A pass over so many Services leaves much that was freed.
+const MANY: usize = 1_000;
 
 type Question<M> = Box<dyn FnOnce(&mut Agent<M>) + Send>;
 
@@ -86,6 +89,9 @@ pub async fn drive<M: Maps>(
                 report_problems(agent.problems(), &news.problems);
                 agent.hear(news);
                 let done = pass(&mut agent);
+                if done.as_ref().is_some_and(|done| done.compiled >= MANY) {
+                    memory::give_back();
+                }
                 if done.is_some() && !attached {
                     attached = true;
                     check.reset_immediately();
