@@ -31,7 +31,7 @@ lint: cargo ## Check format, lints, shell, Go, and the rules on dependencies.
 images: cargo ## Write the container images (OCI archives) into target/images; TAG=… names another version.
 	@$(XTASK) images $(if $(TAG),--tag $(TAG))
 
-bench: cargo ## Measure Sluice beside kube-proxy into docs/benchmarks (root); QUICK=1 in minutes, ONLY=p1,p3,p4,p6.
+bench: cargo ## Measure Sluice beside kube-proxy into docs/benchmarks (root); QUICK=1 in minutes, ONLY=p1,p3,p4,p6,p7.
 	@$(XTASK) bench $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 kernels: cargo ## Boot Linux 5.10, 6.1, 6.12 and the newest in qemu: a table of features and tests.

@@ -42,14 +42,14 @@ impl Caller {
         })
     }
 
-    /// Asks, and fails unless the answer is a success.
+    /// Asks; what is answered, unless that is no success.
     pub(crate) fn call(
         &mut self,
         method: &str,
         path: &str,
         content: &str,
         body: String,
-    ) -> Result<()> {
+    ) -> Result<String> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -61,9 +61,9 @@ impl Caller {
             let response = self.sender.send_request(request).await?;
             let status = response.status();
             let answer = response.into_body().collect().await?.to_bytes();
-            let answer = String::from_utf8_lossy(&answer);
+            let answer = String::from_utf8_lossy(&answer).into_owned();
             ensure!(status.is_success(), "{method} {path}: {status}: {answer}");
-            Ok(())
+            Ok(answer)
         })
     }
 }

@@ -45,9 +45,9 @@ struct Form {
 }
 
 const FULL: Form = Form {
-    blocks: 4,
-    sluice: 50,
-    kube_proxy: 8,
+    blocks: 3,
+    sluice: 70,
+    kube_proxy: 5,
 };
 
 const QUICK: Form = Form {
@@ -184,6 +184,7 @@ impl Writer {
         let body = slice(NAME, &[address], NAMED).to_string();
         self.caller
             .call("PATCH", &path, "application/apply-patch+yaml", body)
+            .map(drop)
             .context("changing the endpoint")
     }
 }

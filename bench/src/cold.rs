@@ -14,7 +14,7 @@ use crate::progress::tell;
 use crate::stage::{Stage, rest};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-const ROUNDS: u32 = 5;
+const ROUNDS: u32 = 4;
 const ROUNDS_QUICK: u32 = 2;
 
 #[derive(Debug, Serialize)]

@@ -36,18 +36,18 @@ struct Form {
 
 const FULL: Form = Form {
     sizes: &[10, 1_000, 10_000, 30_000, 100_000],
-    rounds: 30,
+    rounds: 25,
     times: 4_000,
-    longest: Duration::from_millis(300),
-    patience: Duration::from_secs(300),
+    longest: Duration::from_millis(250),
+    patience: Duration::from_secs(120),
 };
 
 const QUICK: Form = Form {
     sizes: &[10, 1_000, 10_000],
-    rounds: 15,
+    rounds: 12,
     times: 2_000,
     longest: Duration::from_millis(150),
-    patience: Duration::from_secs(60),
+    patience: Duration::from_secs(40),
 };
 
 /// A measurement within a round.
@@ -113,19 +113,22 @@ impl Size {
     }
 }
 
-pub(crate) fn run(agent: &Path, quick: bool) -> Result<Found> {
+/// Measures; `keep` is given everything that was found so far after each size.
+pub(crate) fn run(agent: &Path, quick: bool, keep: impl Fn(&Found) -> Result<()>) -> Result<()> {
     let form = if quick { QUICK } else { FULL };
     tell("connect: how long one takes, by the number of Services");
     let mut stage = Stage::set(&Arm::ALL, POPULATION, agent)?;
-    let mut sizes = Vec::new();
+    let mut found = Found {
+        endpoints_per_service: POPULATION.endpoints,
+        sizes: Vec::new(),
+    };
     for services in form.sizes {
         let synced = grow(&mut stage, *services, form.patience)?;
-        sizes.push(measure(&mut stage, synced, &form)?);
+        let size = measure(&mut stage, synced, &form)?;
+        found.sizes.push(size);
+        keep(&found)?;
     }
-    Ok(Found {
-        endpoints_per_service: POPULATION.endpoints,
-        sizes,
-    })
+    Ok(())
 }
 
 /// Adds Services, and waits for one arm after the other while the others stand still.

@@ -52,9 +52,9 @@ pub(crate) fn run(stage: &mut Stage, quick: bool) -> Result<Found> {
     for (arm, busy_before) in before {
         let seat = stage.seat(arm)?;
         let footprint = Footprint {
-            resident: memory(seat, "VmRSS")?,
-            anonymous: memory(seat, "RssAnon")?,
-            peak: memory(seat, "VmHWM")?,
+            resident: resident(seat.pid()?)?,
+            anonymous: memory(seat.pid()?, "RssAnon")?,
+            peak: memory(seat.pid()?, "VmHWM")?,
             busy: busy_before,
             idle: busy(seat)? - busy_before,
         };
@@ -67,9 +67,14 @@ pub(crate) fn run(stage: &mut Stage, quick: bool) -> Result<Found> {
     })
 }
 
+/// What a process holds now, in MiB.
+pub(crate) fn resident(pid: u32) -> Result<f64> {
+    memory(pid, "VmRSS")
+}
+
 /// A line of the process's status, in MiB.
-fn memory(seat: &Seat, line: &str) -> Result<f64> {
-    let path = format!("/proc/{}/status", seat.pid()?);
+fn memory(pid: u32, line: &str) -> Result<f64> {
+    let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
     let kilobytes = text.lines().find_map(|found| {
         let rest = found.strip_prefix(line)?.strip_prefix(':')?;

