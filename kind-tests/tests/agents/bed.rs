@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use kube::CustomResourceExt as _;
 use serde_json::Value;
-use sluice_crds::{NodeReport, TrafficSplit};
+use sluice_kind_tests::kinds;
 use sluice_kind_tests::roles::AGENT;
 use sluice_node_agent::maps::Maps as _;
 use sluice_node_agent::maps::kernel::Kernel;
@@ -50,9 +49,7 @@ pub(crate) fn alone() -> Result<(Arc<Bed>, MutexGuard<'static, ()>)> {
 impl Bed {
     pub(crate) fn start(nodes: u8) -> Result<Self> {
         let cluster = Cluster::start().nodes(nodes).proxy(Proxy::None).up()?;
-        for crd in [TrafficSplit::crd(), NodeReport::crd()] {
-            cluster.apply(&serde_json::to_string(&crd)?)?;
-        }
+        kinds::install(&cluster)?;
         let agents = cluster.nodes().iter().map(|node| {
             agent(&cluster, node, node.name(), &api_server(&cluster))?
                 .arg("--cgroup-root")

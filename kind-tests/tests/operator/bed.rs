@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
-use sluice_crds::{NodeReport, TrafficSplit};
+use sluice_kind_tests::kinds;
 use sluice_kind_tests::roles::{AGENT, OPERATOR};
 use sluice_testbed::cluster::{Cluster, Proxy};
 use sluice_testbed::http;
@@ -50,9 +49,7 @@ pub(crate) struct Turn<'a> {
 impl Bed {
     fn start() -> Result<Self> {
         let cluster = Cluster::start().nodes(1).proxy(Proxy::None).up()?;
-        for crd in [TrafficSplit::crd(), NodeReport::crd()] {
-            cluster.apply(&serde_json::to_string(&crd)?)?;
-        }
+        kinds::install(&cluster)?;
         cluster.namespace(SYSTEM)?;
         let node = cluster.node(NODE)?;
         let api_server = format!("https://{}:6443", cluster.fabric().own().address4());
