@@ -14,8 +14,11 @@ use serde::{Deserialize, Serialize};
 use crate::errno::Code;
 
 pub(crate) mod interpreter;
+mod interrupted;
 pub(crate) mod message;
+mod ring;
 pub(crate) mod socket;
+mod zero_copy;
 
 /// No step waits longer than this; one that would fails with EAGAIN, or EINPROGRESS for a connect.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -51,6 +54,12 @@ pub enum Step {
         transport: Transport,
         nonblocking: bool,
     },
+    /// Makes the next socket, of any kind and protocol of its family, by the kernel's numbers.
+    OpenAs {
+        family: Family,
+        kind: i32,
+        protocol: i32,
+    },
     /// Whether a v6 socket takes v4-mapped addresses.
     V6Only {
         socket: Socket,
@@ -63,6 +72,22 @@ pub enum Step {
     Connect {
         socket: Socket,
         address: SocketAddr,
+    },
+    /// A connect that a signal breaks off as soon as it waits.
+    ConnectInterrupted {
+        socket: Socket,
+        address: SocketAddr,
+    },
+    /// One operation by an `io_uring` of its own.
+    ByRing {
+        socket: Socket,
+        call: RingCall,
+    },
+    /// Sends by `MSG_ZEROCOPY`, to an address or to the peer, and waits until the kernel needs the data no more.
+    SendZeroCopy {
+        socket: Socket,
+        data: Vec<u8>,
+        address: Option<SocketAddr>,
     },
     /// Connect to `AF_UNSPEC`: ends the association of a UDP socket.
     Disconnect {
@@ -141,6 +166,18 @@ pub enum Step {
     },
     Close {
         socket: Socket,
+    },
+}
+
+/// What an `io_uring` is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RingCall {
+    Connect(SocketAddr),
+    Send(Vec<u8>),
+    /// By `sendmsg`.
+    SendTo(Vec<u8>, SocketAddr),
+    Receive {
+        most: usize,
     },
 }
 

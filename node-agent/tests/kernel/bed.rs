@@ -72,6 +72,14 @@ impl Bed {
         Ok(Kernel::open(&self.pins)?)
     }
 
+    /// How many sockets count as open, over all backends that there are.
+    pub(crate) fn open_sockets(&self) -> Result<u64> {
+        let mut ids = Vec::new();
+        self.maps.backends.each(|id, _| ids.push(id))?;
+        let sockets = |id| Ok(self.maps.health.read(id)?.sockets);
+        ids.into_iter().map(sockets).sum()
+    }
+
     /// An id that no map has in use yet.
     pub(crate) fn id(&mut self) -> u32 {
         self.ids += 1;

@@ -13,11 +13,13 @@ mod bed;
 mod callers;
 mod choices;
 mod clients;
+mod crowd;
 mod datagrams;
 mod frontends;
 mod full;
 mod healed;
 mod instructions;
+mod many;
 mod moves;
 mod neighbours;
 mod oracle;
@@ -27,6 +29,7 @@ mod schedules;
 mod sockets;
 mod stale;
 mod told;
+mod ways;
 mod worlds;
 
 fn main() -> ExitCode {
@@ -34,11 +37,13 @@ fn main() -> ExitCode {
     use callers::*;
     use choices::*;
     use clients::*;
+    use crowd::*;
     use datagrams::*;
     use frontends::*;
     use full::*;
     use healed::*;
     use instructions::*;
+    use many::*;
     use moves::*;
     use neighbours::*;
     use oracle::*;
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
     use schedules::*;
     use sockets::*;
     use stale::*;
+    use ways::*;
     use worlds::*;
     sluice_testbed::entry();
     let compiled = || {
@@ -101,6 +107,14 @@ fn main() -> ExitCode {
             test!(a_service_that_does_not_fit_is_refused_whole_and_disturbs_nobody),
             test!(a_full_memory_of_clients_forgets_the_oldest_and_refuses_nobody),
             test!(a_node_port_leads_to_the_service_whoever_has_bound_its_number),
+            test!(rings_and_sends_without_a_copy_see_the_service_as_they_would_see_the_backend),
+            test!(a_connect_that_a_signal_breaks_off_goes_on_as_a_direct_one_does),
+            test!(multipath_tcp_is_served_and_calls_the_peer_by_the_backends_address),
+            test!(raw_sockets_pings_and_other_protocols_are_left_alone),
+            test!(nothing_is_kept_of_sockets_that_were_opened_and_closed),
+            test!(affinity_moves_the_clients_of_a_backend_that_goes_and_nobody_else),
+            test!(a_consistent_service_moves_few_clients_and_takes_them_back),
+            test!(least_connections_spreads_what_is_open_and_fills_a_newcomer_first),
             test!(objects_maps_and_connects_say_the_same),
             test!(writes_that_fail_at_random_still_end_in_the_same_image),
         ],

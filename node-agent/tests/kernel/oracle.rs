@@ -260,7 +260,7 @@ pub(crate) fn a_datagram_program_sees_the_service_where_it_would_see_the_backend
 }
 
 /// The result as it reads when the peer is called by its Service.
-fn renamed(result: StepResult, direct: SocketAddr, service: SocketAddr) -> StepResult {
+pub(crate) fn renamed(result: StepResult, direct: SocketAddr, service: SocketAddr) -> StepResult {
     let named = |name: SocketAddr| if name == direct { service } else { name };
     result.map(|seen| match seen {
         Seen::Name(name) => Seen::Name(named(name)),

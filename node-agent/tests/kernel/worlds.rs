@@ -3,17 +3,16 @@
 
 use std::{
     iter,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
 use fastrand::Rng;
-use serde_json::{Value, json};
 use sluice_model::{
     caller::Caller,
     change::Change,
     desired::Backend,
-    facts,
     image::Image,
     key::{self, Frontend, Kind, Protocol},
     oracle::{self, Answer, Odds},
@@ -28,55 +27,59 @@ use sluice_testbed::{
     Errno,
     errno::Code,
     load::{Load, Stage, Target},
+    node::Node,
     pod::Pod,
     tier::{self, is_long},
 };
 
-use crate::bed::Bed;
+use crate::{bed::Bed, told::Told};
+use objects::World;
 
-const NAMESPACE: &str = "shop";
+mod objects;
+
+const OWN_NODE: &str = "node-1";
 /// Addresses of each family that the server pod has.
 const ADDRESSES: u8 = 8;
 /// Ports that it serves, TCP and UDP.
 const PORTS: [u16; 3] = [8000, 8001, 8002];
 const CONNECTS: u64 = 24;
+/// How long a connect is tried that nobody answers.
+const NOBODY: Duration = Duration::from_millis(200);
 
 pub(crate) fn objects_maps_and_connects_say_the_same() -> Result<()> {
     let worlds = if is_long() { 500 } else { 60 };
-    let bed = Bed::start(Refusal::SetRetval)?;
-    let (server, client) = pods(&bed)?;
-    let mut agent = Agent::start(bed.own_maps()?)?;
-    agent.hear(listed());
+    let place = Place::make()?;
+    let mut agent = Told::start(&place.bed)?.agent;
     let (mut frontends, mut connects) = (0, 0);
     // The first world is that of the seed itself, so a failing one is repeated by its own.
     let first = tier::seed()?;
     let mut others = Rng::with_seed(first);
     let seeds = iter::once(first).chain(iter::repeat_with(|| others.u64(..)));
     for seed in seeds.take(worlds) {
-        let asked = check_world(&mut agent, &server, &client, seed)
+        let asked = place
+            .check_world(&mut agent, seed)
             .with_context(|| format!("the world of seed {seed}"))?;
         frontends += asked;
         connects += asked as u64 * CONNECTS;
     }
-    println!("{worlds} worlds, {frontends} frontends, {connects} connects");
+    println!("{worlds} worlds, {frontends} addresses, {connects} connects");
     Ok(())
 }
 
 pub(crate) fn writes_that_fail_at_random_still_end_in_the_same_image() -> Result<()> {
     let worlds = if is_long() { 200 } else { 20 };
-    let bed = Bed::start(Refusal::SetRetval)?;
-    let (server, _) = pods(&bed)?;
+    let place = Place::make()?;
     let mut rng = Rng::with_seed(tier::seed()?);
     let flaky = Flaky {
-        maps: bed.own_maps()?,
+        maps: place.bed.own_maps()?,
         rng: rng.fork(),
         failures: 0,
     };
-    let mut agent = Agent::start(flaky)?;
+    let mut agent = Agent::start(flaky)?.on_node(OWN_NODE);
     agent.hear(listed());
     let mut told = Vec::new();
     for _ in 0..worlds {
-        let world = World::random(&mut rng, &server);
+        let world = World::random(&mut rng, &place.server, &place.nodes);
         agent.hear(world.news_after(&told)?);
         for _ in 0..200 {
             let done = agent.pass().context("everything is listed")?;
@@ -122,57 +125,116 @@ impl Maps for Flaky {
     }
 }
 
-fn pods(bed: &Bed) -> Result<(Pod, Pod)> {
-    let server = bed
-        .node
-        .pod("server")
-        .addresses(ADDRESSES)
-        .named_by_address();
-    let server = PORTS
-        .into_iter()
-        .fold(server, sluice_testbed::pod::Builder::port)
-        .start()?;
-    let client = bed.node.pod("client").start()?;
-    Ok((server, client))
+/// What the worlds are about: a server for all backends, and who calls it.
+struct Place {
+    server: Pod,
+    pod: Pod,
+    host: Pod,
+    nodes: [Node; 2],
+    bed: Bed,
 }
 
-/// Tells the world to an agent with empty maps, compares, and takes it away again.
-fn check_world(agent: &mut Agent<Kernel>, server: &Pod, client: &Pod, seed: u64) -> Result<usize> {
-    let world = World::random(&mut Rng::with_seed(seed), server);
-    agent.hear(world.news_after(&[])?);
-    settle(agent)?;
-    let held = agent.maps().read()?;
-    ensure!(
-        held == *agent.state().image(),
-        "the maps are not as wanted:\n{held:#}"
-    );
+/// An address as one caller sees it.
+struct Ask<'a> {
+    frontend: Frontend,
+    caller: Caller,
+    client: &'a Pod,
+}
 
-    let services = agent.state().desired().services.values();
-    let frontends: Vec<Frontend> = services
-        .flat_map(|service| &service.ports)
-        .flat_map(|port| port.frontends.clone())
-        .collect();
-    for frontend in &frontends {
-        let wanted = oracle::by_desired(agent.state().desired(), Caller::default(), *frontend);
-        let found = oracle::by_image(&held, Caller::default(), *frontend)
-            .map_err(|d| anyhow!("{d:?}\n{held:#}"))?;
-        wanted
-            .check(&found)
-            .map_err(|text| anyhow!("{frontend}: {text}\n{held:#}"))?;
-        let Answer::Decided(odds) = wanted else {
-            return Err(anyhow!("{frontend} is nobody's"));
-        };
-        check_connects(client, *frontend, &odds)
-            .with_context(|| format!("{frontend}: {odds}\n{held:#}"))?;
+impl Place {
+    fn make() -> Result<Self> {
+        let bed = Bed::start(Refusal::SetRetval)?;
+        let server = bed.node.pod("server").addresses(ADDRESSES);
+        let server = server.named_by_address();
+        let server = PORTS
+            .into_iter()
+            .fold(server, sluice_testbed::pod::Builder::port);
+        Ok(Self {
+            server: server.start()?,
+            pod: bed.node.pod("client").start()?,
+            host: bed.node.pod("host").on_the_host().start()?,
+            nodes: [bed.node.clone(), bed.fabric.node("node-2")?],
+            bed,
+        })
     }
 
-    agent.hear(news(
-        world.subjects()?.into_iter().map(Change::Gone).collect(),
-    ));
-    settle(agent)?;
-    let left = agent.maps().read()?;
-    ensure!(left.is_empty(), "after deleting everything:\n{left:#}");
-    Ok(frontends.len())
+    /// Tells the world to an agent with empty maps, compares, and takes it away again.
+    fn check_world(&self, agent: &mut Agent<Kernel>, seed: u64) -> Result<usize> {
+        let world = World::random(&mut Rng::with_seed(seed), &self.server, &self.nodes);
+        agent.hear(world.news_after(&[])?);
+        settle(agent)?;
+        let held = agent.maps().read()?;
+        ensure!(
+            held == *agent.state().image(),
+            "the maps are not as wanted:\n{held:#}"
+        );
+
+        let services = agent.state().desired().services.values();
+        let frontends = services
+            .flat_map(|service| &service.ports)
+            .flat_map(|port| &port.frontends);
+        let mut asked = 0;
+        for ask in frontends.flat_map(|frontend| self.asks(*frontend)) {
+            let Ask {
+                frontend, caller, ..
+            } = ask;
+            let wanted = oracle::by_desired(agent.state().desired(), caller, frontend);
+            let found = oracle::by_image(&held, caller, frontend)
+                .map_err(|d| anyhow!("{d:?}\n{held:#}"))?;
+            wanted
+                .check(&found)
+                .map_err(|text| anyhow!("{frontend}: {text}\n{held:#}"))?;
+            match wanted {
+                Answer::Decided(odds) => check_connects(&ask, &odds)
+                    .with_context(|| format!("{frontend}: {odds}\n{held:#}"))?,
+                Answer::Passed => check_nobody(&ask)
+                    .with_context(|| format!("{frontend} is nobody's\n{held:#}"))?,
+            }
+            asked += 1;
+        }
+
+        agent.hear(news(
+            world.subjects()?.into_iter().map(Change::Gone).collect(),
+        ));
+        settle(agent)?;
+        let left = agent.maps().read()?;
+        ensure!(left.is_empty(), "after deleting everything:\n{left:#}");
+        Ok(asked)
+    }
+
+    /// Where a frontend can be called: a port of every node at the nodes' addresses, and on the host's loopback.
+    fn asks(&self, frontend: Frontend) -> Vec<Ask<'_>> {
+        let by_pod = |ip| Ask {
+            frontend: Frontend { ip, ..frontend },
+            caller: Caller::default(),
+            client: &self.pod,
+        };
+        if !frontend.is_on_every_node() {
+            return vec![by_pod(frontend.ip)];
+        }
+        let v4 = frontend.ip.is_ipv4();
+        let addresses = self.nodes.iter().map(|node| -> IpAddr {
+            if v4 {
+                node.member().address4().into()
+            } else {
+                node.member().address6().into()
+            }
+        });
+        let loopback: IpAddr = if v4 {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        };
+        let by_host = Ask {
+            frontend: Frontend {
+                ip: loopback,
+                ..frontend
+            },
+            caller: Caller::HOST,
+            client: &self.host,
+        };
+        addresses.map(by_pod).chain([by_host]).collect()
+    }
 }
 
 fn settle(agent: &mut Agent<Kernel>) -> Result<()> {
@@ -181,13 +243,24 @@ fn settle(agent: &mut Agent<Kernel>) -> Result<()> {
     Ok(())
 }
 
-fn check_connects(client: &Pod, frontend: Frontend, odds: &Odds) -> Result<()> {
-    let address = SocketAddr::new(frontend.ip, frontend.port.get());
-    let target = match frontend.protocol {
+fn load(ask: &Ask<'_>) -> Load {
+    let Frontend { ip, port, protocol } = ask.frontend;
+    let address = SocketAddr::new(ip, port.get());
+    Load::on([match protocol {
         Protocol::Tcp => Target::tcp(address),
         Protocol::Udp => Target::udp(address),
-    };
-    let report = client.load(&Load::on([target]).times(CONNECTS).in_order())?;
+    }])
+}
+
+/// That nobody answers there: it is another node's to say who does, or no node's.
+fn check_nobody(ask: &Ask<'_>) -> Result<()> {
+    let report = ask.client.load(&load(ask).patience(NOBODY))?;
+    ensure!(report.answered() == 0, "{report:?}");
+    Ok(())
+}
+
+fn check_connects(ask: &Ask<'_>, odds: &Odds) -> Result<()> {
+    let report = ask.client.load(&load(ask).times(CONNECTS).in_order())?;
     for failure in &report.failures {
         let refused =
             failure.stage == Stage::Connect && failure.code == Code::from(Errno::ECONNREFUSED);
@@ -224,164 +297,4 @@ fn news(changes: Vec<Change>) -> News {
         view: View::Whole,
         problems: Vec::new(),
     }
-}
-
-/// Objects as somebody would write them.
-pub(crate) struct World {
-    pub(crate) manifests: Vec<Value>,
-}
-
-impl World {
-    pub(crate) fn random(rng: &mut Rng, server: &Pod) -> Self {
-        let services = rng.u8(1..=6);
-        let mut manifests = Vec::new();
-        for number in 0..services {
-            manifests.push(service(rng, number));
-            for part in 0..rng.u8(0..=2) {
-                manifests.push(slice(rng, number, part, server));
-            }
-        }
-        for number in 0..rng.u8(0..=2) {
-            manifests.push(split(rng, number, services));
-        }
-        Self { manifests }
-    }
-
-    fn changes(manifests: &[Value]) -> Result<Vec<Change>> {
-        let parsed = manifests
-            .iter()
-            .map(|manifest| facts::parse(manifest.clone()));
-        parsed
-            .map(|change| change.map_err(|error| anyhow!("{error:?}")))
-            .collect()
-    }
-
-    fn subjects_of(manifests: &[Value]) -> Result<Vec<key::Subject>> {
-        let subject = |change| match change {
-            Change::Set(object) => Some(object.subject()),
-            Change::Gone(_) | Change::Relisted(..) => None,
-        };
-        Ok(Self::changes(manifests)?
-            .into_iter()
-            .filter_map(subject)
-            .collect())
-    }
-
-    fn subjects(&self) -> Result<Vec<key::Subject>> {
-        Self::subjects_of(&self.manifests)
-    }
-
-    /// What an input would tell that has told `before`.
-    fn news_after(&self, before: &[Value]) -> Result<News> {
-        let now = self.subjects()?;
-        let gone = Self::subjects_of(before)?
-            .into_iter()
-            .filter(|subject| !now.contains(subject));
-        let mut changes: Vec<_> = gone.map(Change::Gone).collect();
-        changes.extend(Self::changes(&self.manifests)?);
-        Ok(news(changes))
-    }
-
-    /// The image that a new agent with empty maps would want.
-    fn image(&self) -> Result<Image> {
-        let mut index = sluice_model::index::Index::awaiting([]);
-        for change in Self::changes(&self.manifests)? {
-            index.apply(change);
-        }
-        let mut state = sluice_model::pass::State::new(Default::default());
-        state
-            .pass(&mut index, &Image::default())
-            .context("nothing is awaited")?;
-        Ok(state.image().clone())
-    }
-}
-
-fn service(rng: &mut Rng, number: u8) -> Value {
-    let v4 = format!("198.18.0.{}", number + 1);
-    let v6 = format!("fd5e:1::{}", number + 1);
-    let balancing = ["RoundRobin", "Random", "LeastConnections", "Consistent"];
-    let ips = [json!([v4]), json!([v6]), json!([v4, v6])];
-    let ports = PORTS_OF_SERVICES
-        .iter()
-        .filter(|_| rng.bool())
-        .map(|(name, port, protocol)| json!({"name": name, "port": port, "protocol": protocol}));
-    let mut ports: Vec<_> = ports.collect();
-    if ports.is_empty() {
-        ports.push(json!({"name": "http", "port": 80, "protocol": "TCP"}));
-    }
-    json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": {
-            "namespace": NAMESPACE, "name": format!("s{number}"),
-            "annotations": {"sluice.dev/balancing": balancing[rng.usize(..4)]},
-        },
-        "spec": {
-            "clusterIPs": ips[rng.usize(..3)], "ports": ports,
-            "sessionAffinity": if rng.u8(..4) == 0 { "ClientIP" } else { "None" },
-        },
-    })
-}
-
-const PORTS_OF_SERVICES: [(&str, u16, &str); 3] = [
-    ("http", 80, "TCP"),
-    ("dns", 53, "UDP"),
-    ("dns-tcp", 53, "TCP"),
-];
-
-fn slice(rng: &mut Rng, service: u8, part: u8, server: &Pod) -> Value {
-    let v6 = rng.bool();
-    let mut endpoints = Vec::new();
-    for (address4, address6) in server.addresses() {
-        if rng.bool() {
-            let address: IpAddr = if v6 {
-                (*address6).into()
-            } else {
-                (*address4).into()
-            };
-            let conditions = match rng.u8(..6) {
-                0 => json!({"ready": false, "serving": true, "terminating": true}),
-                1 => json!({"ready": false}),
-                _ => json!({"ready": true}),
-            };
-            endpoints.push(json!({"addresses": [address.to_string()], "conditions": conditions}));
-        }
-    }
-    let ports: Vec<_> = PORTS_OF_SERVICES
-        .iter()
-        .map(|(name, _, protocol)| {
-            json!({"name": name, "port": PORTS[rng.usize(..PORTS.len())], "protocol": protocol})
-        })
-        .collect();
-    json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-        "metadata": {
-            "namespace": NAMESPACE, "name": format!("s{service}-{part}"),
-            "labels": {"kubernetes.io/service-name": format!("s{service}")},
-        },
-        "addressType": if v6 { "IPv6" } else { "IPv4" },
-        "endpoints": endpoints, "ports": ports,
-    })
-}
-
-fn split(rng: &mut Rng, number: u8, services: u8) -> Value {
-    let versions: Vec<_> = (0..rng.u8(1..=16))
-        .map(|version| {
-            let service = rng.u8(..services);
-            json!({
-                "name": format!("v{version}"),
-                "service": format!("s{service}"),
-                "weight": rng.u32(..10),
-            })
-        })
-        .collect();
-    json!({
-        "apiVersion": "sluice.dev/v1alpha1", "kind": "TrafficSplit",
-        "metadata": {"namespace": NAMESPACE, "name": format!("t{number}")},
-        "spec": {
-            "service": format!("s{}", rng.u8(..services)),
-            "versions": versions,
-            "selection": if rng.u8(..4) == 0 { "Random" } else { "Sequence" },
-            "whenUnavailable": if rng.bool() { "Redistribute" } else { "Reject" },
-        },
-    })
 }

@@ -6,7 +6,9 @@ use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
 use std::os::fd::AsRawFd as _;
 
-use super::{Direction, Seen, Socket, Step, StepResult, message, socket};
+use super::{
+    Direction, Seen, Socket, Step, StepResult, interrupted, message, ring, socket, zero_copy,
+};
 use crate::bpf;
 use crate::errno::Code;
 
@@ -36,13 +38,21 @@ fn carry_out(step: &Step, sockets: &mut Vec<Option<OwnedFd>>) -> Result<Seen, Er
             family,
             transport,
             nonblocking,
-        } => {
-            // A number is used up also by a failure, so that the rest of the program means the same.
-            let opened = socket::open(*family, *transport, *nonblocking);
-            let failure = opened.as_ref().err().copied();
-            sockets.push(opened.ok());
-            failure.map_or(Ok(Seen::Opened(sockets.len() - 1)), Err)
+        } => keep(sockets, socket::open(*family, *transport, *nonblocking)),
+        Step::OpenAs {
+            family,
+            kind,
+            protocol,
+        } => keep(sockets, socket::open_as(*family, *kind, *protocol)),
+        Step::ConnectInterrupted { socket, address } => {
+            interrupted::connect(find(sockets, *socket)?, *address).map(done)
         }
+        Step::ByRing { socket, call } => ring::carry_out(find(sockets, *socket)?, call),
+        Step::SendZeroCopy {
+            socket,
+            data,
+            address,
+        } => zero_copy::send(find(sockets, *socket)?, data, *address).map(Seen::Sent),
         Step::Close { socket } => {
             let closed = sockets
                 .get_mut(*socket)
@@ -109,6 +119,13 @@ fn carry_out(step: &Step, sockets: &mut Vec<Option<OwnedFd>>) -> Result<Seen, Er
             bpf::socket_storage(pin, find(sockets, *socket)?.as_fd()).map(Seen::Data)
         }
     }
+}
+
+/// A number is used up also by a failure, so that the rest of the program means the same.
+fn keep(sockets: &mut Vec<Option<OwnedFd>>, opened: Result<OwnedFd, Errno>) -> Result<Seen, Errno> {
+    let failure = opened.as_ref().err().copied();
+    sockets.push(opened.ok());
+    failure.map_or(Ok(Seen::Opened(sockets.len() - 1)), Err)
 }
 
 fn find(sockets: &[Option<OwnedFd>], socket: Socket) -> Result<&OwnedFd, Errno> {

@@ -2,7 +2,7 @@
 
 use std::mem::size_of;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -33,6 +33,20 @@ pub(crate) fn open(
         SockFlag::empty()
     };
     let socket = sys::socket(family, kind, flags | SockFlag::SOCK_CLOEXEC, None)?;
+    set_patience(&socket, PATIENCE)?;
+    Ok(socket)
+}
+
+pub(crate) fn open_as(family: Family, kind: i32, protocol: i32) -> Result<OwnedFd, Errno> {
+    let family = match family {
+        Family::V4 => libc::AF_INET,
+        Family::V6 => libc::AF_INET6,
+    };
+    // SAFETY: a call with numbers alone.
+    let opened = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) };
+    let opened = Errno::result(opened)?;
+    // SAFETY: the kernel has just given this descriptor, to nobody else.
+    let socket = unsafe { OwnedFd::from_raw_fd(opened) };
     set_patience(&socket, PATIENCE)?;
     Ok(socket)
 }
