@@ -9,7 +9,7 @@ use sluice_crds::{conditions::ConditionType, split::WhenUnavailable};
 
 use crate::{
     desired::{Owner, Port, Service, Version},
-    facts::split,
+    facts::{grant, split},
     finding::{Finding, Reason},
     key::SplitKey,
     table::{self, Share, Shares},
@@ -137,6 +137,21 @@ pub fn judge_claim(generation: Option<i64>, findings: &[&Finding]) -> Judged {
             Reason::ResolvedRefs,
         )),
         hindered: hindered.map(|finding| (finding.reason, text(finding))),
+    }
+}
+
+/// Judges a grant that parses.
+pub fn judge_grant(fact: &grant::Fact, findings: &[&Finding]) -> Judged {
+    Judged {
+        observed_generation: fact.origin.generation,
+        versions: Vec::new(),
+        accepted: condition(
+            ConditionType::Accepted,
+            Sorted::of(findings).accepted,
+            Reason::Accepted,
+        ),
+        resolved: None,
+        hindered: None,
     }
 }
 

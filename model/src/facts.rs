@@ -7,6 +7,7 @@
 
 pub mod amount;
 pub mod balancing;
+pub mod command;
 pub mod endpoints;
 mod faults;
 pub mod frontend;

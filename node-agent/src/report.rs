@@ -13,7 +13,14 @@ use sluice_crds::{
     conditions::{ConditionType, Reason},
     report::{MAX_POLICIES, MAX_TEXT, MapUse, NodeReportStatus, PolicyReport},
 };
-use sluice_model::{condition::Condition, desired::Owner, facts::split, key::SplitKey, table};
+use sluice_model::{
+    condition::Condition,
+    desired::Owner,
+    facts::{origin::Origin, split},
+    index::ClaimKey,
+    key::{SplitKey, Subject},
+    table,
+};
 
 use crate::{
     agent::{Agent, status::Node},
@@ -44,6 +51,9 @@ pub enum News {
 pub fn of<M: Maps>(agent: &Agent<M>, node: &Node) -> NodeReportStatus {
     let readiness = agent.is_ready();
     let splits = agent.index().splits().iter();
+    let splits = splits.filter_map(|(key, fact)| of_split(agent, key, fact));
+    let claims = agent.index().claims();
+    let claims = claims.filter_map(|key| of_claim(agent, &key));
     NodeReportStatus {
         agent: node.version.to_owned(),
         kernel: node.features.kernel.clone(),
@@ -51,11 +61,7 @@ pub fn of<M: Maps>(agent: &Agent<M>, node: &Node) -> NodeReportStatus {
         ready: readiness.is_ok(),
         message: cut(&readiness.err().unwrap_or_default()),
         drift: agent.counts().drift,
-        policies: fitting(
-            splits
-                .filter_map(|(key, fact)| policy(agent, key, fact))
-                .collect(),
-        ),
+        policies: fitting(splits.chain(claims).collect()),
         maps: agent
             .map_use()
             .into_iter()
@@ -98,12 +104,33 @@ pub fn news(last: &NodeReportStatus, now: &NodeReportStatus) -> News {
 }
 
 /// One split. `None` for one without UID or generation: no API server made it.
-fn policy<M: Maps>(agent: &Agent<M>, key: &SplitKey, fact: &split::Fact) -> Option<PolicyReport> {
+fn of_split<M: Maps>(agent: &Agent<M>, key: &SplitKey, fact: &split::Fact) -> Option<PolicyReport> {
     let status = agent.state().split_status(agent.index(), key)?;
-    let programmed = status
-        .conditions
-        .iter()
-        .find(|condition| condition.kind == ConditionType::Programmed);
+    let backends = backends(agent, key, fact);
+    entry(
+        &key.clone().into(),
+        &fact.origin,
+        &status.conditions,
+        backends,
+    )
+}
+
+/// The same of a policy that claims a frontend.
+fn of_claim<M: Maps>(agent: &Agent<M>, key: &ClaimKey) -> Option<PolicyReport> {
+    let index = agent.index();
+    let status = agent.state().claim_status(index, key)?;
+    let origin = index.origin(key)?;
+    entry(&key.clone().into(), origin, &status.conditions, 0)
+}
+
+fn entry(
+    policy: &Subject,
+    origin: &Origin,
+    conditions: &[Condition],
+    backends: u32,
+) -> Option<PolicyReport> {
+    let mut conditions = conditions.iter();
+    let programmed = conditions.find(|condition| condition.kind == ConditionType::Programmed);
     let (programmed, reason, message) = match programmed {
         Some(Condition {
             status,
@@ -114,13 +141,13 @@ fn policy<M: Maps>(agent: &Agent<M>, key: &SplitKey, fact: &split::Fact) -> Opti
         None => (false, Reason::Pending, ""),
     };
     Some(PolicyReport {
-        kind: "TrafficSplit".to_owned(),
-        namespace: key.0.namespace().to_owned(),
-        name: key.0.name().to_owned(),
-        uid: fact.origin.uid.as_deref()?.to_owned(),
-        generation: fact.origin.generation?,
+        kind: policy.kind.to_string(),
+        namespace: policy.name.namespace().to_owned(),
+        name: policy.name.name().to_owned(),
+        uid: origin.uid.as_deref()?.to_owned(),
+        generation: origin.generation?,
         programmed,
-        backends: backends(agent, key, fact),
+        backends,
         reason,
         message: cut(message),
     })

@@ -1,4 +1,4 @@
-//! Which splits are accepted, and what they compile to: the agents' own compiler, seen from no node.
+//! Which policies are accepted, and what splits compile to: the agents' own compiler, seen from no node.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,32 +6,37 @@ use std::{
 };
 
 use sluice_model::{
+    claims::Judgements,
     compile::{self, Compiled},
     condition::{self, Judged},
     finding::Finding,
-    index::Index,
-    key::{ServiceKey, SplitKey, Subject},
+    index::{ClaimKey, Index},
+    key::{BalancingKey, GrantKey, Kind, RedirectKey, ServiceKey, SplitKey, Subject},
 };
 
 /// What the Services that splits stand on compile to.
 #[derive(Clone, Debug, Default)]
 pub struct Accept {
     compiled: BTreeMap<ServiceKey, Compiled>,
+    claims: Judgements,
     /// Everything is compiled once, when all inputs have listed.
     begun: bool,
 }
 
 impl Accept {
-    /// Compiles what changed. Gives the splits that may be judged otherwise than before; `None` as
+    /// Compiles what changed. Gives the policies that may be judged otherwise than before; `None` as
     /// long as an input has not listed.
-    pub fn pass(&mut self, index: &mut Index) -> Option<BTreeSet<SplitKey>> {
+    pub fn pass(&mut self, index: &mut Index) -> Option<BTreeSet<Subject>> {
         index.snapshot()?;
         let mut services = index.take_dirty();
+        let claims = index.take_dirty_claims();
         let snapshot = index.snapshot()?;
-        if !mem::replace(&mut self.begun, true) {
+        let begins = !mem::replace(&mut self.begun, true);
+        if begins {
             services.extend(snapshot.services().into_iter().cloned());
         }
-        let mut touched = BTreeSet::new();
+        let claims = self.claims.pass(snapshot, claims, begins);
+        let mut touched: BTreeSet<Subject> = claims.into_iter().map(Into::into).collect();
         for key in services {
             let mut splits = snapshot.splits_on(&key).map(|(split, _)| split).peekable();
             if splits.peek().is_none() {
@@ -40,15 +45,32 @@ impl Accept {
             }
             let compiled = compile::service(snapshot, &key);
             if self.compiled.get(&key) != Some(&compiled) {
-                touched.extend(splits.cloned());
+                touched.extend(splits.cloned().map(Subject::from));
                 self.compiled.insert(key, compiled);
             }
         }
         Some(touched)
     }
 
-    /// `None` for what cannot be judged: there is no such split.
-    pub fn judge(&self, index: &Index, key: &SplitKey) -> Option<Judged> {
+    /// `None` for what cannot be judged: there is no such policy.
+    pub fn judge(&self, index: &Index, policy: &Subject) -> Option<Judged> {
+        let name = policy.name.clone();
+        match policy.kind {
+            Kind::TrafficSplit => self.judge_split(index, &SplitKey(name)),
+            Kind::LocalRedirectPolicy => {
+                let key = ClaimKey::Redirect(RedirectKey(name));
+                self.claims.judge(index, &key)
+            }
+            Kind::BalancingPolicy => {
+                let key = ClaimKey::Balancing(BalancingKey(name));
+                self.claims.judge(index, &key)
+            }
+            Kind::FrontendGrant => judge_grant(index, &GrantKey(name)),
+            _ => None,
+        }
+    }
+
+    fn judge_split(&self, index: &Index, key: &SplitKey) -> Option<Judged> {
         let subject = Subject::from(key.clone());
         let mut findings: Vec<&Finding> = index.findings_of(&subject).iter().collect();
         let Some(fact) = index.splits().get(key) else {
@@ -59,5 +81,14 @@ impl Accept {
         findings.extend(found.iter().filter(|finding| finding.subject == subject));
         let service = compiled.and_then(|compiled| compiled.service.as_deref());
         Some(condition::judge(key, fact, service, &findings))
+    }
+}
+
+/// A grant stands by itself: whom it serves is said of those.
+fn judge_grant(index: &Index, key: &GrantKey) -> Option<Judged> {
+    let findings: Vec<_> = index.findings_of(&key.clone().into()).iter().collect();
+    match index.grants().get(key) {
+        Some(fact) => Some(condition::judge_grant(fact, &findings)),
+        None => (!findings.is_empty()).then(|| condition::judge_unusable(&findings)),
     }
 }

@@ -1,4 +1,4 @@
-//! Events about splits: few, of things that a person may want to act on, with the conditions' reasons.
+//! Events about policies: few, of things that a person may want to act on, with the conditions' reasons.
 
 use std::{error::Error, time::Duration};
 
@@ -7,13 +7,14 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
 };
 use kube::{
-    Client, Resource,
+    Client,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use sluice_crds::{
-    TrafficSplit,
+    GROUP, VERSION,
     conditions::{ConditionType, Reason},
 };
+use sluice_model::key::Kind;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -46,7 +47,7 @@ impl Events {
     }
 
     /// An event that cannot be published is not worth a second try, nor a long wait.
-    pub async fn publish(&self, of: &ObjectMeta, happenings: Vec<Happening>) {
+    pub async fn publish(&self, kind: Kind, of: &ObjectMeta, happenings: Vec<Happening>) {
         for happening in happenings {
             let event = Event {
                 type_: if happening.is_bad {
@@ -59,7 +60,7 @@ impl Events {
                 action: happening.about.name().to_owned(),
                 secondary: None,
             };
-            match timeout(PATIENCE, self.0.publish(&event, &reference(of))).await {
+            match timeout(PATIENCE, self.0.publish(&event, &reference(kind, of))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => debug!(error = &error as &dyn Error, "an event is lost"),
                 Err(_) => debug!("an event is lost: the API server does not answer"),
@@ -68,10 +69,10 @@ impl Events {
     }
 }
 
-fn reference(of: &ObjectMeta) -> ObjectReference {
+fn reference(kind: Kind, of: &ObjectMeta) -> ObjectReference {
     ObjectReference {
-        api_version: Some(TrafficSplit::api_version(&()).into_owned()),
-        kind: Some(TrafficSplit::kind(&()).into_owned()),
+        api_version: Some(format!("{GROUP}/{VERSION}")),
+        kind: Some(kind.to_string()),
         name: of.name.clone(),
         namespace: of.namespace.clone(),
         uid: of.uid.clone(),

@@ -8,15 +8,17 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
-    Api,
+    Api, Resource,
     api::{ApiResource, DynamicObject},
 };
 use serde_json::Value;
-use sluice_crds::{NodeReport, NodeReportStatus, TrafficSplit};
+use sluice_crds::{
+    BalancingPolicy, FrontendGrant, LocalRedirectPolicy, NodeReport, NodeReportStatus, TrafficSplit,
+};
 use sluice_model::{
     change::Object,
-    facts,
-    key::{Kind, Name, NodeKey, SplitKey},
+    facts::{self, command},
+    key::{Kind, Name, NodeKey, Subject},
     rollup::Boot,
 };
 use sluice_runtime::{
@@ -26,11 +28,14 @@ use sluice_runtime::{
 
 use crate::selector::Selector;
 
-/// The kinds that decide what splits compile to. Pods do not: backends come from EndpointSlices.
-pub const FACTS: [Kind; 5] = [
+/// The kinds that decide what policies compile to. Pods do not: backends come from EndpointSlices.
+pub const FACTS: [Kind; 8] = [
     Kind::Service,
     Kind::EndpointSlice,
     Kind::TrafficSplit,
+    Kind::LocalRedirectPolicy,
+    Kind::BalancingPolicy,
+    Kind::FrontendGrant,
     Kind::Node,
     Kind::Namespace,
 ];
@@ -40,7 +45,7 @@ pub const FACTS: [Kind; 5] = [
 pub enum Told {
     Facts(watch::Told),
     Node(Heard<SeenNode>),
-    Split(Heard<SeenSplit>),
+    Policy(Kind, Heard<SeenPolicy>),
     Report(Heard<SeenReport>),
 }
 
@@ -52,19 +57,21 @@ pub struct SeenNode {
     pub should: Option<Boot>,
 }
 
-/// A split as it is stored: as a fact, and what its status says.
+/// A policy as it is stored: as a fact, and what its status says.
 #[derive(Clone, Debug)]
-pub struct SeenSplit {
-    pub key: SplitKey,
+pub struct SeenPolicy {
+    pub subject: Subject,
     pub object: Object,
     pub stored: Box<Stored>,
 }
 
-/// Of a stored split what is needed to write its status.
+/// Of a stored policy what is needed to write its status.
 #[derive(Clone, Debug)]
 pub struct Stored {
     /// Name, namespace, uid, version and generation only.
     pub meta: ObjectMeta,
+    /// What somebody told its rollout to do.
+    pub command: Option<String>,
     /// As it came, so that nothing in it escapes a comparison.
     pub status: Value,
 }
@@ -105,18 +112,35 @@ pub fn watch(server: &Server, nodes: Selector) -> Watches<Told> {
         })
     };
     watches.add(read::all::<Node>(server), node, Told::Node);
-    watches.add(read::loosely::<TrafficSplit>(server), split, Told::Split);
+    policies::<TrafficSplit>(&mut watches, server, Kind::TrafficSplit, read::split);
+    let redirects = Kind::LocalRedirectPolicy;
+    policies::<LocalRedirectPolicy>(&mut watches, server, redirects, read::redirect);
+    policies::<BalancingPolicy>(&mut watches, server, Kind::BalancingPolicy, read::balancing);
+    policies::<FrontendGrant>(&mut watches, server, Kind::FrontendGrant, read::grant);
     let reports = ApiResource::erase::<NodeReport>(&());
     let reports = Api::all_with(server.client.clone(), &reports);
     watches.add(Asked::all(reports).optional(), report, Told::Report);
     watches
 }
 
-fn split(object: &DynamicObject) -> Option<SeenSplit> {
-    let meta = &object.metadata;
-    Some(SeenSplit {
-        key: SplitKey(Name::of(meta)?),
-        object: read::split(object)?,
+fn policies<K: Resource<DynamicType = ()>>(
+    watches: &mut Watches<Told>,
+    server: &Server,
+    kind: Kind,
+    fact: fn(&DynamicObject) -> Option<Object>,
+) {
+    let seen = move |object: &DynamicObject| Some(seen(object, fact(object)?));
+    watches.add(read::loosely::<K>(server), seen, move |heard| {
+        Told::Policy(kind, heard)
+    });
+}
+
+fn seen(stored: &DynamicObject, object: Object) -> SeenPolicy {
+    let meta = &stored.metadata;
+    let annotations = meta.annotations.as_ref();
+    SeenPolicy {
+        subject: object.subject(),
+        object,
         stored: Box::new(Stored {
             meta: ObjectMeta {
                 name: meta.name.clone(),
@@ -126,9 +150,12 @@ fn split(object: &DynamicObject) -> Option<SeenSplit> {
                 generation: meta.generation,
                 ..ObjectMeta::default()
             },
-            status: object.data.get("status").cloned().unwrap_or_default(),
+            command: annotations
+                .and_then(|all| all.get(command::ANNOTATION))
+                .cloned(),
+            status: stored.data.get("status").cloned().unwrap_or_default(),
         }),
-    })
+    }
 }
 
 /// What the kubelet says; nothing before it has said anything.

@@ -1,7 +1,7 @@
 //! The operator: says in the status of each TrafficSplit what became of it.
 //!
 //! ```text
-//! watches ─> view (index, compiler, rollup of NodeReports) ─> touched splits ─> queue
+//! watches ─> view (index, compiler, rollup of NodeReports) ─> touched policies ─> queue
 //!                                                                                │ only the leader
 //!              events <── server-side apply, where something differs <── status ─┘
 //! ```

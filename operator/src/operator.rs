@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, error::Error, panic};
 
 use jiff::Timestamp;
-use sluice_crds::TrafficSplit;
-use sluice_model::key::SplitKey;
+use sluice_crds::{BalancingPolicy, FrontendGrant, LocalRedirectPolicy, TrafficSplit};
+use sluice_model::key::{Kind, Subject};
 use sluice_runtime::{
     apply::{Applied, ApplyError, Retry, Writer},
     shutdown::Shutdown,
@@ -31,19 +31,19 @@ const AT_ONCE: usize = 8;
 
 pub struct Operator {
     view: View,
-    queue: Queue<SplitKey>,
+    queue: Queue<Subject>,
     leadership: Leadership,
     leads: bool,
     writer: Writer,
     events: Events,
     writes: JoinSet<Write>,
-    under_way: BTreeSet<SplitKey>,
+    under_way: BTreeSet<Subject>,
     counts: Counts,
 }
 
 /// A write that has ended. `None` if the lease was lost before it was sent.
 struct Write {
-    key: SplitKey,
+    policy: Subject,
     wanted: Wanted,
     outcome: Option<Result<Applied, ApplyError>>,
 }
@@ -121,8 +121,8 @@ impl Operator {
         let touched = self.view.take_touched();
         if self.leads {
             let now = Instant::now();
-            for split in touched {
-                self.queue.push(split, now);
+            for policy in touched {
+                self.queue.push(policy, now);
             }
         }
     }
@@ -133,8 +133,8 @@ impl Operator {
         self.queue.clear();
         if self.leads && self.view.is_complete().is_ok() {
             let now = Instant::now();
-            for split in self.view.splits() {
-                self.queue.push(split.clone(), now);
+            for policy in self.view.policies() {
+                self.queue.push(policy.clone(), now);
             }
         }
     }
@@ -142,26 +142,26 @@ impl Operator {
     fn start_writes(&mut self) {
         let now = Instant::now();
         while self.writes.len() < AT_ONCE {
-            let Some(key) = self.queue.pop(now) else {
+            let Some(policy) = self.queue.pop(now) else {
                 return;
             };
-            if self.under_way.contains(&key) {
+            if self.under_way.contains(&policy) {
                 // The answer may change what is wanted. It comes before long.
-                self.queue.push_soon(key, now);
+                self.queue.push_soon(policy, now);
                 continue;
             }
-            let Some(wanted) = self.view.wanted(&key, Timestamp::now()) else {
-                self.queue.forgive(&key);
+            let Some(wanted) = self.view.wanted(&policy, Timestamp::now()) else {
+                self.queue.forgive(&policy);
                 continue;
             };
-            self.under_way.insert(key.clone());
+            self.under_way.insert(policy.clone());
             let leadership = self.leadership.clone();
             let writer = self.writer.clone();
             let events = self.events.clone();
             self.writes.spawn(async move {
-                let outcome = write(&leadership, &writer, &events, &wanted).await;
+                let outcome = write(&leadership, &writer, &events, policy.kind, &wanted).await;
                 Write {
-                    key,
+                    policy,
                     wanted,
                     outcome,
                 }
@@ -171,7 +171,7 @@ impl Operator {
 
     fn note(&mut self, ended: Result<Write, JoinError>) {
         let Write {
-            key,
+            policy,
             wanted,
             outcome,
         } = match ended {
@@ -182,19 +182,19 @@ impl Operator {
                 Err(_) => return,
             },
         };
-        self.under_way.remove(&key);
+        self.under_way.remove(&policy);
         let now = Instant::now();
         match outcome {
             None => {}
             Some(Ok(Applied::Unchanged)) => {
                 self.counts.note(Fate::Unchanged);
-                self.queue.forgive(&key);
+                self.queue.forgive(&policy);
             }
             Some(Ok(Applied::Written { fields, version })) => {
-                debug!(split = %key, ?fields, "wrote the status");
+                debug!(%policy, ?fields, "wrote the status");
                 self.counts.note(Fate::Written);
-                self.queue.forgive(&key);
-                self.view.note_written(&key, &wanted, &version);
+                self.queue.forgive(&policy);
+                self.view.note_written(&policy, &wanted, &version);
             }
             Some(Err(error)) => {
                 self.counts.note(Fate::of(&error));
@@ -202,16 +202,16 @@ impl Operator {
                 let error = &error as &dyn Error;
                 match retry {
                     Retry::Never => {
-                        debug!(split = %key, error, "the status cannot be written");
-                        self.queue.forgive(&key);
+                        debug!(%policy, error, "the status cannot be written");
+                        self.queue.forgive(&policy);
                     }
                     Retry::Soon => {
-                        debug!(split = %key, error, "the status will be written later");
-                        self.queue.push_soon(key, now);
+                        debug!(%policy, error, "the status will be written later");
+                        self.queue.push_soon(policy, now);
                     }
                     Retry::Seldom => {
-                        warn!(split = %key, error, "the status cannot be written");
-                        self.queue.push_seldom(key, now);
+                        warn!(%policy, error, "the status cannot be written");
+                        self.queue.push_seldom(policy, now);
                     }
                 }
             }
@@ -223,7 +223,7 @@ impl Operator {
             complete: self.view.is_complete(),
             leads: self.leadership.may_write(),
             behind: self.view.troubles() as u64,
-            splits: self.view.splits().count() as u64,
+            policies: self.view.policies().count() as u64,
             nodes: self.view.nodes() as u64,
             queued: self.queue.len() as u64,
             counts: self.counts.clone(),
@@ -235,19 +235,28 @@ async fn write(
     leadership: &Leadership,
     writer: &Writer,
     events: &Events,
+    kind: Kind,
     wanted: &Wanted,
 ) -> Option<Result<Applied, ApplyError>> {
     if !leadership.may_write() {
         return None;
     }
     let Wanted { meta, status, seen } = wanted;
-    let outcome = writer
-        .status::<TrafficSplit>(meta, status, Some(seen))
-        .await;
+    let before = view::conditions(seen);
+    let seen = Some(seen);
+    let outcome = match kind {
+        Kind::TrafficSplit => writer.status::<TrafficSplit>(meta, status, seen).await,
+        Kind::LocalRedirectPolicy => {
+            let outcome = writer.status::<LocalRedirectPolicy>(meta, status, seen);
+            outcome.await
+        }
+        Kind::BalancingPolicy => writer.status::<BalancingPolicy>(meta, status, seen).await,
+        Kind::FrontendGrant => writer.status::<FrontendGrant>(meta, status, seen).await,
+        _ => return None,
+    };
     if let Ok(Applied::Written { .. }) = outcome {
-        let before = view::conditions(seen);
-        let happenings = events::between(&before, &status.conditions);
-        events.publish(meta, happenings).await;
+        let happenings = events::between(&before, status.conditions());
+        events.publish(kind, meta, happenings).await;
     }
     Some(outcome)
 }

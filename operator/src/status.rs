@@ -1,39 +1,105 @@
-//! A split's status, from how it is judged and how far the nodes are: pure, the clock is passed in.
+//! A policy's status, from how it is judged and how far the nodes are: pure, the clock is passed in.
 //!
 //! A transition time moves only when the condition's status does. So what is wanted twice is the same
 //! twice, and nothing is written the second time.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use sluice_crds::TrafficSplitStatus;
+use serde::Serialize;
+use sluice_crds::{
+    GrantStatus, PolicyStatus, TrafficSplitStatus, conditions::ConditionType, split::CommandStatus,
+};
 use sluice_model::{
     condition::{self, Judged, VersionStatus},
+    facts::command::Command,
+    key::Kind,
     rollup::Standing,
 };
 
 /// Longer texts are cut: a status is read by people, and stored many times over.
 const LONGEST: usize = 1024;
+const LONGEST_COMMAND: usize = 128;
 
-/// The status of a split in this generation.
-pub fn of(
-    judged: Judged,
-    standing: &Standing,
-    generation: Option<i64>,
-    before: &[Condition],
-    now: Timestamp,
-) -> TrafficSplitStatus {
+/// The status of a policy of any kind.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Status {
+    Split(Box<TrafficSplitStatus>),
+    Claim(PolicyStatus),
+    Grant(GrantStatus),
+}
+
+impl Status {
+    pub fn conditions(&self) -> &[Condition] {
+        match self {
+            Self::Split(status) => &status.conditions,
+            Self::Claim(status) => &status.conditions,
+            Self::Grant(status) => &status.conditions,
+        }
+    }
+}
+
+/// What is known of a policy beside how it is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    pub kind: Kind,
+    pub generation: Option<i64>,
+    pub command: Option<&'a str>,
+    pub standing: &'a Standing,
+    /// The conditions that are stored.
+    pub before: &'a [Condition],
+    pub now: Timestamp,
+}
+
+/// The status of a policy in this generation.
+pub fn of(judged: Judged, known: Known<'_>) -> Status {
+    let Known {
+        kind,
+        generation,
+        command,
+        standing,
+        before,
+        now,
+    } = known;
     let status = judged.status(standing.obstacle());
+    let timed = |condition| timed(condition, generation, before, now);
     let conditions = status.conditions.into_iter();
-    TrafficSplitStatus {
-        observed_generation: generation,
-        shares: shares(&status.versions),
-        versions: status.versions,
-        rollout: None,
-        command: None,
-        nodes: Some(standing.nodes.clone()),
-        conditions: conditions
-            .map(|condition| timed(condition, generation, before, now))
-            .collect(),
+    match kind {
+        Kind::TrafficSplit => Status::Split(Box::new(TrafficSplitStatus {
+            observed_generation: generation,
+            shares: shares(&status.versions),
+            versions: status.versions,
+            rollout: None,
+            command: command.map(acknowledged),
+            nodes: Some(standing.nodes.clone()),
+            conditions: conditions.map(timed).collect(),
+        })),
+        // No node programs a grant.
+        Kind::FrontendGrant => Status::Grant(GrantStatus {
+            observed_generation: generation,
+            conditions: conditions
+                .filter(|condition| condition.kind == ConditionType::Accepted)
+                .map(timed)
+                .collect(),
+        }),
+        _ => Status::Claim(PolicyStatus {
+            observed_generation: generation,
+            nodes: Some(standing.nodes.clone()),
+            conditions: conditions.map(timed).collect(),
+        }),
+    }
+}
+
+/// What became of a command. There are no rollouts yet, so none is done.
+fn acknowledged(text: &str) -> CommandStatus {
+    let message = match Command::parse(text) {
+        Ok(_) => "there is no rollout: agents cannot program any yet".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    CommandStatus {
+        command: text.chars().take(LONGEST_COMMAND).collect(),
+        done: false,
+        message,
     }
 }
 
@@ -88,10 +154,7 @@ fn cut(text: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sluice_crds::{
-        conditions::{ConditionType, Reason},
-        split::NodesStatus,
-    };
+    use sluice_crds::{conditions::Reason, split::NodesStatus};
 
     use super::*;
 
@@ -129,6 +192,27 @@ mod tests {
         }
     }
 
+    fn split(
+        judged: Judged,
+        standing: &Standing,
+        generation: i64,
+        before: &[Condition],
+        second: Timestamp,
+    ) -> TrafficSplitStatus {
+        let known = Known {
+            kind: Kind::TrafficSplit,
+            generation: Some(generation),
+            command: None,
+            standing,
+            before,
+            now: second,
+        };
+        match of(judged, known) {
+            Status::Split(status) => *status,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn times(status: &TrafficSplitStatus) -> Vec<(&str, &str, i64)> {
         let conditions = status.conditions.iter();
         conditions
@@ -143,49 +227,25 @@ mod tests {
     fn a_transition_time_moves_only_with_the_status() {
         let nodes = everywhere();
         let none = Standing::default();
-        let first = of(judged(true, ""), &none, Some(1), &[], at(100));
+        let first = split(judged(true, ""), &none, 1, &[], at(100));
         assert_eq!(
             times(&first),
             [("Accepted", "True", 100), ("Programmed", "False", 100)]
         );
-        let second = of(
-            judged(true, ""),
-            &nodes,
-            Some(2),
-            &first.conditions,
-            at(200),
-        );
+        let second = split(judged(true, ""), &nodes, 2, &first.conditions, at(200));
         assert_eq!(
             times(&second),
             [("Accepted", "True", 100), ("Programmed", "True", 200)]
         );
-        let again = of(
-            judged(true, ""),
-            &nodes,
-            Some(2),
-            &second.conditions,
-            at(300),
-        );
+        let again = split(judged(true, ""), &nodes, 2, &second.conditions, at(300));
         assert_eq!(again, second, "what is wanted twice is the same");
 
-        let lost = of(
-            judged(false, "b"),
-            &nodes,
-            Some(2),
-            &again.conditions,
-            at(400),
-        );
+        let lost = split(judged(false, "b"), &nodes, 2, &again.conditions, at(400));
         assert_eq!(
             times(&lost),
             [("Accepted", "False", 400), ("Programmed", "False", 400)]
         );
-        let other = of(
-            judged(false, "c"),
-            &nodes,
-            Some(2),
-            &lost.conditions,
-            at(500),
-        );
+        let other = split(judged(false, "c"), &nodes, 2, &lost.conditions, at(500));
         assert_eq!(times(&other), times(&lost), "another text is no transition");
         assert_eq!(other.conditions[0].message, "c");
     }
@@ -193,18 +253,55 @@ mod tests {
     #[test]
     fn times_are_whole_seconds_as_they_are_stored() {
         let odd = Timestamp::new(100, 999_999_999).expect("a time");
-        let status = of(judged(true, ""), &everywhere(), Some(1), &[], odd);
+        let status = split(judged(true, ""), &everywhere(), 1, &[], odd);
         let stored = serde_json::to_value(&status).expect("a status is JSON");
         let read: TrafficSplitStatus = serde_json::from_value(stored).expect("and back");
         assert_eq!(read, status);
     }
 
     #[test]
+    fn each_kind_says_what_its_schema_has() {
+        let say = |kind, command| {
+            let nodes = everywhere();
+            let known = Known {
+                kind,
+                generation: Some(3),
+                command,
+                standing: &nodes,
+                before: &[],
+                now: at(1),
+            };
+            let status = of(judged(true, ""), known);
+            serde_json::to_value(status).expect("a status is JSON")
+        };
+        let types = |status: &serde_json::Value| -> Vec<String> {
+            let conditions = status["conditions"].as_array().into_iter().flatten();
+            conditions.map(|c| c["type"].to_string()).collect()
+        };
+        let grant = say(Kind::FrontendGrant, None);
+        assert_eq!(types(&grant), ["\"Accepted\""]);
+        assert!(grant.get("nodes").is_none(), "{grant}");
+        let redirect = say(Kind::LocalRedirectPolicy, None);
+        assert_eq!(types(&redirect), ["\"Accepted\"", "\"Programmed\""]);
+        assert_eq!(redirect["nodes"]["programmed"], 1);
+        assert_eq!(redirect["conditions"][0]["observedGeneration"], 3);
+        let split = say(Kind::TrafficSplit, Some("promote@2.4.1"));
+        assert_eq!(split["command"]["command"], "promote@2.4.1");
+        assert_eq!(split["command"]["done"], false);
+        let wrong = say(Kind::TrafficSplit, Some("explode@now"));
+        let message = wrong["command"]["message"].as_str().unwrap_or_default();
+        assert!(
+            message.contains("promote, pause, resume, abort, retry"),
+            "{message}"
+        );
+    }
+
+    #[test]
     fn a_long_text_is_cut() {
-        let status = of(
+        let status = split(
             judged(false, &"ä".repeat(5000)),
             &everywhere(),
-            None,
+            0,
             &[],
             at(0),
         );

@@ -1,4 +1,4 @@
-//! Everything that the operator knows, and which splits have to be looked at because of it.
+//! Everything that the operator knows, and which policies have to be looked at because of it.
 //!
 //! A standby keeps it too, so that it can go on at once when it becomes the leader.
 
@@ -8,26 +8,26 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use serde::Deserialize;
 use serde_json::Value;
-use sluice_crds::{NodeReportStatus, TrafficSplitStatus};
+use sluice_crds::NodeReportStatus;
 use sluice_model::{
     index::Index,
-    key::{Kind, NodeKey, SplitKey, Subject},
+    key::{Kind, NodeKey, Subject},
     rollup::{Entry, Rollup},
 };
 use sluice_runtime::watch::{Heard, Trouble, What};
 
 use crate::{
     accept::Accept,
-    inputs::{self, SeenNode, SeenReport, SeenSplit, Stored, Told},
-    status,
+    inputs::{self, SeenNode, SeenPolicy, SeenReport, Stored, Told},
+    status::{self, Known, Status},
 };
 
 pub struct View {
     index: Index,
     accept: Accept,
     rollup: Rollup,
-    stored: BTreeMap<SplitKey, Box<Stored>>,
-    touched: BTreeSet<SplitKey>,
+    stored: BTreeMap<Subject, Box<Stored>>,
+    touched: BTreeSet<Subject>,
     reports_listed: bool,
     troubles: BTreeMap<Input, Trouble>,
 }
@@ -43,7 +43,7 @@ pub enum Input {
 #[derive(Clone, Debug)]
 pub struct Wanted {
     pub meta: ObjectMeta,
-    pub status: TrafficSplitStatus,
+    pub status: Status,
     pub seen: Value,
 }
 
@@ -66,14 +66,14 @@ impl View {
         match told {
             Told::Facts(told) => self.hear_facts(told.kind, told.what),
             Told::Node(heard) => self.hear_nodes(heard),
-            Told::Split(heard) => self.hear_splits(heard),
+            Told::Policy(kind, heard) => self.hear_policies(kind, heard),
             Told::Report(heard) => self.hear_reports(heard),
         }
     }
 
-    /// Compiles what changed and gives the splits that have to be looked at. None as long as an
+    /// Compiles what changed and gives the policies that have to be looked at. None as long as an
     /// input has not listed: what is not known yet would look like what is not there.
-    pub fn take_touched(&mut self) -> BTreeSet<SplitKey> {
+    pub fn take_touched(&mut self) -> BTreeSet<Subject> {
         if !self.reports_listed {
             return BTreeSet::new();
         }
@@ -84,27 +84,33 @@ impl View {
         touched
     }
 
-    /// The status that a split should have. `None` if there is no such split.
-    pub fn wanted(&self, key: &SplitKey, now: Timestamp) -> Option<Wanted> {
-        let stored = self.stored.get(key)?;
-        let judged = self.accept.judge(&self.index, key)?;
+    /// The status that a policy should have. `None` if there is no such policy.
+    pub fn wanted(&self, policy: &Subject, now: Timestamp) -> Option<Wanted> {
+        let stored = self.stored.get(policy)?;
+        let judged = self.accept.judge(&self.index, policy)?;
         let uid = stored.meta.uid.as_deref().unwrap_or_default();
         let generation = stored.meta.generation;
-        let subject = Subject::from(key.clone());
         let standing = self
             .rollup
-            .standing(&subject, uid, generation.unwrap_or_default());
-        let before = conditions(&stored.status);
+            .standing(policy, uid, generation.unwrap_or_default());
+        let known = Known {
+            kind: policy.kind,
+            generation,
+            command: stored.command.as_deref(),
+            standing: &standing,
+            before: &conditions(&stored.status),
+            now,
+        };
         Some(Wanted {
             meta: stored.meta.clone(),
-            status: status::of(judged, &standing, generation, &before, now),
+            status: status::of(judged, known),
             seen: stored.status.clone(),
         })
     }
 
     /// A write of ours, of which the watch will tell later.
-    pub fn note_written(&mut self, key: &SplitKey, wanted: &Wanted, version: &str) {
-        let Some(stored) = self.stored.get_mut(key) else {
+    pub fn note_written(&mut self, policy: &Subject, wanted: &Wanted, version: &str) {
+        let Some(stored) = self.stored.get_mut(policy) else {
             return;
         };
         let based_on = &wanted.meta.resource_version;
@@ -116,7 +122,7 @@ impl View {
         }
     }
 
-    pub fn splits(&self) -> impl Iterator<Item = &SplitKey> {
+    pub fn policies(&self) -> impl Iterator<Item = &Subject> {
         self.stored.keys()
     }
 
@@ -182,26 +188,29 @@ impl View {
         self.hear_facts(told.kind, told.what);
     }
 
-    fn hear_splits(&mut self, heard: Heard<SeenSplit>) {
+    fn hear_policies(&mut self, kind: Kind, heard: Heard<SeenPolicy>) {
         match &heard {
-            Heard::Listed(splits) => {
-                let there = splits
-                    .iter()
-                    .map(|split| (split.key.clone(), split.stored.clone()));
-                self.touched
-                    .extend(splits.iter().map(|split| split.key.clone()));
-                self.stored = there.collect();
+            Heard::Listed(policies) => {
+                self.stored.retain(|policy, _| policy.kind != kind);
+                for policy in policies {
+                    self.keep(policy);
+                }
             }
-            Heard::Set(split) => {
-                self.stored.insert(split.key.clone(), split.stored.clone());
-                self.touched.insert(split.key.clone());
+            Heard::Set(policy) => self.keep(policy),
+            Heard::Gone(name) => {
+                let name = name.clone();
+                self.stored.remove(&Subject { kind, name });
             }
-            Heard::Gone(name) => drop(self.stored.remove(&SplitKey(name.clone()))),
             Heard::Trouble(_) | Heard::Well => {}
         }
-        let heard = heard.map(|split| split.object);
-        let told = sluice_runtime::watch::Told::of(Kind::TrafficSplit, heard);
+        let told = sluice_runtime::watch::Told::of(kind, heard.map(|policy| policy.object));
         self.hear_facts(told.kind, told.what);
+    }
+
+    fn keep(&mut self, policy: &SeenPolicy) {
+        let subject = policy.subject.clone();
+        self.stored.insert(subject.clone(), policy.stored.clone());
+        self.touched.insert(subject);
     }
 
     fn hear_reports(&mut self, heard: Heard<SeenReport>) {
@@ -227,12 +236,7 @@ impl View {
     fn hear_report(&mut self, node: &NodeKey, report: Option<&NodeReportStatus>) {
         let boot = report.map_or("", |report| &report.boot);
         let entries = report.map(Entry::all_of).into_iter().flatten();
-        let changed = self.rollup.hear(node, boot, entries);
-        let splits = changed
-            .into_iter()
-            .filter(|policy| policy.kind == Kind::TrafficSplit);
-        self.touched
-            .extend(splits.map(|policy| SplitKey(policy.name)));
+        self.touched.extend(self.rollup.hear(node, boot, entries));
     }
 
     fn trouble(&mut self, input: Input, trouble: Trouble) {

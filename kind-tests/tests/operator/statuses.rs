@@ -182,8 +182,9 @@ pub(crate) fn nothing_is_written_when_nothing_changed() -> Result<()> {
         operator.process.stop(PATIENCE)?;
         operator = turn.leader()?;
         restarts += 1;
-        let splits = operator.await_number("sluice_operator_splits", |splits| splits > 0)?;
-        operator.await_number(UNCHANGED, |unchanged| unchanged >= splits)?;
+        let policies =
+            operator.await_number("sluice_operator_policies", |policies| policies > 0)?;
+        operator.await_number(UNCHANGED, |unchanged| unchanged >= policies)?;
         silent = match operator.number(WRITTEN)? {
             0 => silent + 1,
             _ => 0,

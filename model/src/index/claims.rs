@@ -46,6 +46,13 @@ impl From<ClaimKey> for Subject {
 }
 
 impl Index {
+    /// Every policy that claims a frontend.
+    pub fn claims(&self) -> impl Iterator<Item = ClaimKey> {
+        let redirects = self.redirects.keys().cloned().map(ClaimKey::Redirect);
+        let balancings = self.balancings.keys().cloned().map(ClaimKey::Balancing);
+        redirects.chain(balancings)
+    }
+
     /// Which object the policy of this name is.
     pub fn origin(&self, key: &ClaimKey) -> Option<&Origin> {
         match key {

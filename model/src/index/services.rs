@@ -72,8 +72,7 @@ impl Index {
         let stays = |fact: &endpoints::Fact| fact.service.as_ref() == Some(service) && serves(fact);
         let others = self.slices_of.of(service).iter();
         let mut others = others.filter(|other| *other != key);
-        !fact.is_some_and(stays)
-            && !others.any(|other| self.slices.get(other).is_some_and(serves))
+        !fact.is_some_and(stays) && !others.any(|other| self.slices.get(other).is_some_and(serves))
     }
 
     /// The Service itself and every Service with a split that borrows its endpoints.

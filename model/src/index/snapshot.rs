@@ -64,12 +64,8 @@ impl<'a> Snapshot<'a> {
     }
 
     /// Every policy that claims a frontend.
-    pub fn claims(self) -> impl Iterator<Item = ClaimKey> {
-        let redirects = self.index.redirects.keys().cloned();
-        let balancings = self.index.balancings.keys().cloned();
-        redirects
-            .map(ClaimKey::Redirect)
-            .chain(balancings.map(ClaimKey::Balancing))
+    pub fn claims(self) -> impl Iterator<Item = ClaimKey> + 'a {
+        self.index.claims()
     }
 
     /// Everybody who may claim a part of this frontend, by a Service or by an address.

@@ -10,6 +10,7 @@ use sluice_crds::split::{
 use super::analysis::{self, Analysis};
 use crate::facts::{
     amount::{Percent, span},
+    command::is_token,
     faults::Faults,
 };
 
@@ -64,7 +65,10 @@ pub(super) fn parse(
     if versions.iter().all(|version| version.name != *target) {
         faults.note("spec.rollout.target", TARGET_IS_VERSION);
     }
-    if let Some(revision) = revision.as_deref().filter(|text| !is_revision(text)) {
+    if let Some(revision) = revision
+        .as_deref()
+        .filter(|text| text.len() > MAX_REVISION || !is_token(text))
+    {
         let detail = format!("{revision:?} is not a revision, such as 2.4.1 or a commit");
         faults.note("spec.rollout.revision", detail);
     }
@@ -161,16 +165,4 @@ fn parse_hold(text: &str, field: &str, faults: &mut Faults) -> Option<Duration> 
         faults.note(field, detail);
     }
     hold
-}
-
-fn is_revision(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let ends = [bytes.first(), bytes.last()];
-    text.len() <= MAX_REVISION
-        && ends
-            .iter()
-            .all(|end| end.is_some_and(u8::is_ascii_alphanumeric))
-        && bytes
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:+".contains(byte))
 }
