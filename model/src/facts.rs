@@ -74,6 +74,7 @@ pub enum Unreadable {
 const DEFAULT_NAMESPACE: &str = "default";
 
 const OPT_OUT: &str = "sluice.dev/opt-out";
+const BREAK_GLASS: &str = "sluice.dev/break-glass";
 
 /// The one parser of manifests: picks the kind by `apiVersion` and `kind`.
 pub fn parse(mut manifest: Value) -> Result<Change, Unreadable> {
@@ -255,12 +256,57 @@ pub(crate) fn opts_out(labels: Option<&BTreeMap<String, String>>) -> bool {
     label.is_some_and(|value| value == "true")
 }
 
+/// Labels of ours that mean something only as `true`: what is said of any other value.
+fn misread(
+    subject: impl Into<Subject>,
+    labels: Option<&BTreeMap<String, String>>,
+    ours: &[&str],
+) -> Vec<Finding> {
+    let subject = subject.into();
+    let present = ours
+        .iter()
+        .filter_map(|name| Some((name, labels?.get(*name)?)));
+    let wrong = present.filter(|(_, value)| *value != "true");
+    wrong
+        .map(|(name, value)| {
+            let detail = format!("{value:?} means nothing; only \"true\" does");
+            let finding = Finding::new(subject.clone(), Reason::Invalid, detail);
+            finding.at(format!("metadata.labels[{name}]"))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::{Unreadable, parse};
     use crate::{change::Change, key::Kind};
+
+    #[test]
+    fn labels_that_mean_nothing_are_findings() {
+        let namespace = |labels| {
+            let manifest = json!({
+                "apiVersion": "v1", "kind": "Namespace",
+                "metadata": {"name": "a", "labels": labels},
+            });
+            match parse(manifest) {
+                Ok(Change::Set(object)) => object.findings().to_vec(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(
+            namespace(json!({"sluice.dev/opt-out": "true", "x": "yes"})),
+            []
+        );
+        let found = namespace(json!({"sluice.dev/opt-out": "yes", "sluice.dev/break-glass": ""}));
+        let fields: Vec<_> = found.iter().map(|finding| finding.field.as_str()).collect();
+        let expected = ["sluice.dev/opt-out", "sluice.dev/break-glass"];
+        assert_eq!(
+            fields,
+            expected.map(|name| format!("metadata.labels[{name}]"))
+        );
+    }
 
     #[test]
     fn a_manifest_without_a_namespace_is_in_the_default_one() {

@@ -1,10 +1,10 @@
-//! Namespace: that it exists. Selectors will look at its labels.
+//! Namespace: that it exists, and its labels.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Namespace;
 
-use super::Parsed;
+use super::{BREAK_GLASS, OPT_OUT, Parsed, misread};
 use crate::key::NamespaceKey;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,11 +12,15 @@ pub struct Fact {
     pub labels: BTreeMap<String, String>,
 }
 
-pub fn parse(_: &NamespaceKey, object: &Namespace) -> Parsed<Fact> {
+pub fn parse(key: &NamespaceKey, object: &Namespace) -> Parsed<Fact> {
     Parsed {
         fact: Some(Fact {
             labels: object.metadata.labels.clone().unwrap_or_default(),
         }),
-        findings: Vec::new(),
+        findings: misread(
+            key.clone(),
+            object.metadata.labels.as_ref(),
+            &[OPT_OUT, BREAK_GLASS],
+        ),
     }
 }

@@ -11,12 +11,15 @@ use crate::{
 };
 
 const ZONE: &str = "topology.kubernetes.io/zone";
+const ENTRY: &str = "sluice.dev/entry-address";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
     /// Internal and external addresses, sorted.
     pub addresses: Vec<IpAddr>,
     pub zone: Option<Arc<str>>,
+    /// Where it takes connections from elsewhere, if somebody said so.
+    pub entry: Option<IpAddr>,
 }
 
 pub fn parse(key: &NodeKey, object: &Node) -> Parsed<Fact> {
@@ -45,6 +48,14 @@ pub fn parse(key: &NodeKey, object: &Node) -> Parsed<Fact> {
             ),
         }
     }
+    let annotations = object.metadata.annotations.as_ref();
+    let entry = annotations.and_then(|annotations| annotations.get(ENTRY));
+    let entry = entry.map(|text| {
+        address(text).map_err(|(reason, detail)| {
+            let finding = Finding::new(key.clone(), reason, format!("{detail}; it means nothing"));
+            findings.push(finding.at(format!("metadata.annotations[{ENTRY}]")));
+        })
+    });
     addresses.sort_unstable();
     addresses.dedup();
     let labels = object.metadata.labels.as_ref();
@@ -53,6 +64,7 @@ pub fn parse(key: &NodeKey, object: &Node) -> Parsed<Fact> {
         fact: Some(Fact {
             addresses,
             zone: zone.filter(|zone| !zone.is_empty()).map(Into::into),
+            entry: entry.and_then(Result::ok),
         }),
         findings,
     }

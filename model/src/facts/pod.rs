@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Parsed, address, opts_out};
+use super::{OPT_OUT, Parsed, address, misread, opts_out};
 use crate::{
     finding::Finding,
     key::{Name, NodeKey, PodKey},
@@ -24,7 +24,8 @@ pub struct Fact {
 }
 
 pub fn parse(key: &PodKey, object: &Pod) -> Parsed<Fact> {
-    let mut findings = Vec::new();
+    let labels = object.metadata.labels.as_ref();
+    let mut findings = misread(key.clone(), labels, &[OPT_OUT]);
     let spec = object.spec.as_ref();
     let status = object.status.as_ref();
     let mut addresses = Vec::new();
@@ -47,7 +48,7 @@ pub fn parse(key: &PodKey, object: &Pod) -> Parsed<Fact> {
             addresses,
             host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
             finished: matches!(phase, Some("Succeeded" | "Failed")),
-            opted_out: opts_out(object.metadata.labels.as_ref()),
+            opted_out: opts_out(labels),
         }),
         findings,
     }
