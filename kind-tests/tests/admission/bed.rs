@@ -27,6 +27,16 @@ pub(crate) struct Bed {
     _webhook: Process,
 }
 
+/// Whose webhook it is: everybody's, or one namespace's and its grants', at another port.
+#[derive(Clone, Copy)]
+pub(crate) struct Whose<'a> {
+    pub(crate) namespace: Option<&'a str>,
+    pub(crate) port: u16,
+}
+
+/// Marks the grants that only one namespace's webhook is asked about.
+pub(crate) const OWN_GRANT: &str = "sluice.test/own";
+
 static BED: Shared<Bed> = Shared::new(Bed::start);
 
 /// Shared by the tests; each has a namespace of its own in it.
@@ -39,23 +49,12 @@ impl Bed {
         let cluster = Cluster::start().nodes(1).proxy(Proxy::None).up()?;
         let crds = Path::new(CONFIG).join("crd").display().to_string();
         cluster.kubectl(["apply", "--server-side", "--kustomize", &crds])?;
-
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
         let certificates = cluster.run().folder().join("webhook");
         fs::create_dir(&certificates)?;
-        let own = cluster.fabric().own().address4();
-        let api_server = format!("https://{own}:6443");
-        let webhook = cluster
-            .run()
-            .command_again(WEBHOOK)
-            .netns(cluster.fabric().netns())?
-            .args([WEBHOOK, "--api-server", &api_server, "--kubeconfig"])
-            .arg(cluster.kubeconfig())
-            .arg("--cert-dir")
-            .arg(&certificates)
-            .spawn()?;
+        let webhook = webhook(&cluster, &certificates, &[])?;
         let bed = Self {
             cluster,
             authority,
@@ -63,9 +62,30 @@ impl Bed {
             _webhook: webhook,
         };
         bed.certify()?;
-        bed.configure()?;
+        bed.apply_policies()?;
+        bed.configure(Whose {
+            namespace: None,
+            port: PORT,
+        })?;
         bed.await_webhook()?;
         Ok(bed)
+    }
+
+    /// Another webhook, with the certificate of the first one.
+    pub(crate) fn another(&self, port: u16) -> Result<Process> {
+        let listen = format!("--listen=[::]:{port}");
+        webhook(
+            &self.cluster,
+            &self.certificates,
+            &[&listen, "--admin=[::1]:0"],
+        )
+    }
+
+    /// The shipped policies of the API server's own.
+    pub(crate) fn apply_policies(&self) -> Result<()> {
+        let policies = Path::new(CONFIG).join("policy").display().to_string();
+        let apply = ["apply", "--server-side", "--kustomize", &policies];
+        self.cluster.kubectl(apply).map(drop)
     }
 
     /// Gives the webhook another certificate of the same authority.
@@ -88,7 +108,7 @@ impl Bed {
     }
 
     /// The shipped configurations, for a webhook outside of the cluster.
-    fn configure(&self) -> Result<()> {
+    pub(crate) fn configure(&self, whose: Whose<'_>) -> Result<()> {
         let path = Path::new(CONFIG).join("webhook/configurations.yaml");
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let shown = [
@@ -104,13 +124,17 @@ impl Bed {
         let ca = ByteString(self.authority.pem().into_bytes());
         for object in serde_json::Deserializer::from_str(&listed).into_iter::<Value>() {
             let mut object = object?;
+            if let Some(namespace) = whose.namespace {
+                object["metadata"]["name"] = json!(namespace);
+            }
             let webhooks = object["webhooks"].as_array_mut();
             for webhook in webhooks.context("webhooks")? {
                 let path = webhook["clientConfig"]["service"]["path"].as_str();
-                let url = format!("https://{own}:{PORT}{}", path.context("a path")?);
+                let url = format!("https://{own}:{}{}", whose.port, path.context("a path")?);
                 webhook["clientConfig"] = json!({"url": url, "caBundle": ca});
                 // The machine is busy while tests run.
                 webhook["timeoutSeconds"] = json!(10);
+                narrow(webhook, whose.namespace)?;
             }
             self.cluster.apply(&object.to_string())?;
         }
@@ -157,6 +181,40 @@ impl Bed {
         ensure!(output.status.success(), "{said}");
         Ok(said)
     }
+}
+
+fn webhook(cluster: &Cluster, certificates: &Path, more: &[&str]) -> Result<Process> {
+    let own = cluster.fabric().own().address4();
+    let api_server = format!("https://{own}:6443");
+    cluster
+        .run()
+        .command_again(WEBHOOK)
+        .netns(cluster.fabric().netns())?
+        .args([WEBHOOK, "--api-server", &api_server, "--kubeconfig"])
+        .arg(cluster.kubeconfig())
+        .arg("--cert-dir")
+        .arg(certificates)
+        .args(more)
+        .spawn()
+}
+
+/// Lets a webhook be asked only about its own namespace, or about all others.
+fn narrow(webhook: &mut Value, namespace: Option<&str>) -> Result<()> {
+    let (selector, key) = if webhook["namespaceSelector"].is_object() {
+        ("namespaceSelector", "kubernetes.io/metadata.name")
+    } else {
+        ("objectSelector", OWN_GRANT)
+    };
+    let expressions = webhook[selector]["matchExpressions"].as_array_mut();
+    let expressions = expressions.context("expressions")?;
+    match (namespace, key) {
+        (Some(namespace), _) => {
+            expressions.push(json!({"key": key, "operator": "In", "values": [namespace]}));
+        }
+        (None, OWN_GRANT) => expressions.push(json!({"key": key, "operator": "DoesNotExist"})),
+        (None, _) => {}
+    }
+    Ok(())
 }
 
 pub(crate) fn spec(service: &str) -> Value {
