@@ -25,6 +25,7 @@ pub enum Feature {
     SetRetval,
     Loops,
     AncestorCgroup,
+    NetworkCookie,
     SockOps,
     RingBuffer,
     Tcx,
@@ -33,7 +34,7 @@ pub enum Feature {
 }
 
 impl Feature {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::CgroupSockAddr,
         Self::CgroupSock,
         Self::FetchingAtomics,
@@ -42,6 +43,7 @@ impl Feature {
         Self::SetRetval,
         Self::Loops,
         Self::AncestorCgroup,
+        Self::NetworkCookie,
         Self::SockOps,
         Self::RingBuffer,
         Self::Tcx,
@@ -59,6 +61,7 @@ impl Feature {
                 | Self::MappedArrays
                 | Self::SocketStorage
                 | Self::AncestorCgroup
+                | Self::NetworkCookie
                 | Self::RingBuffer
         )
     }
@@ -76,6 +79,7 @@ impl Feature {
             }
             Self::Loops => "loops in programs (bpf_loop, Linux 5.17)",
             Self::AncestorCgroup => "the caller's ancestor cgroup at connect() (Linux 5.7)",
+            Self::NetworkCookie => "the caller's network at connect() (Linux 5.7)",
             Self::SockOps => "programs along a TCP connection's life (sock_ops, Linux 4.13)",
             Self::RingBuffer => "ring buffers (Linux 5.8)",
             Self::Tcx => "TC programs as links (tcx, Linux 6.6)",
@@ -106,6 +110,7 @@ impl Feature {
             Self::AncestorCgroup => {
                 helper(connect, BpfHelper::BPF_FUNC_get_current_ancestor_cgroup_id)
             }
+            Self::NetworkCookie => helper(connect, BpfHelper::BPF_FUNC_get_netns_cookie),
             Self::SockOps => program(ProgramType::SockOps),
             Self::RingBuffer => is_map_supported(MapType::RingBuf).map_err(|e| failed(e.into())),
             Self::Tcx => raw(tcx()),
