@@ -2,8 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,7 +14,9 @@ use sluice_node_agent::{
     maps::{Maps, kernel::Kernel},
     program::Pins,
 };
-use sluice_testbed::{fabric::Fabric, node::Node, pod::Pod, process::Process, tier::eventually};
+use sluice_testbed::{
+    fabric::Fabric, http, node::Node, pod::Pod, process::Process, tier::eventually,
+};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const SERVICE: &str = "198.18.0.1";
@@ -98,21 +99,10 @@ impl Bed {
 
     /// Asks the agent's admin address, which is in the node's network.
     pub(crate) fn get(&self, path: &str) -> Result<String> {
-        let request = format!("GET {path} HTTP/1.0\r\nHost: admin\r\n\r\n");
-        let answer = self.node.netns().run(move || {
-            let mut stream = TcpStream::connect(ADMIN)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.write_all(request.as_bytes())?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        })?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("half an answer")?;
-        ensure!(
-            head.starts_with("HTTP/1.0 200") || head.starts_with("HTTP/1.1 200"),
-            "{answer}"
-        );
-        Ok(body.to_owned())
+        let path = path.to_owned();
+        self.node
+            .netns()
+            .run(move || http::get(ADMIN, &path)?.good())
     }
 
     pub(crate) fn status(&self) -> Result<Value> {
