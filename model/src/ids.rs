@@ -180,7 +180,8 @@ impl Ids {
         }
         for (id, table) in image.tables.iter() {
             fresh.tables.claim(id, 1);
-            fresh.slots.claim(table.offset, table.length);
+            let (offset, length) = table.own_slots();
+            fresh.slots.claim(offset, length);
         }
         for (id, group) in image.groups.iter() {
             fresh.groups.claim(id, 1);

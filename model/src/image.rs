@@ -86,6 +86,16 @@ impl Entry {
     }
 }
 
+impl Place {
+    /// The frontend's key, if it is one's.
+    pub fn frontend(&self) -> Option<&FrontendKey> {
+        match self {
+            Self::Frontend(key) => Some(key),
+            _ => None,
+        }
+    }
+}
+
 impl Image {
     pub fn put(&mut self, entry: &Entry) {
         match entry {
@@ -178,9 +188,17 @@ impl Image {
             && counters.is_empty()
     }
 
-    /// The slots of a table. Cells that were never written read as 0.
+    /// What the slots of a table lead to: its only group, or one for each slot. Cells that were never written
+    /// read as 0.
     pub fn table_slots(&self, table: Table) -> impl Iterator<Item = u32> {
-        self.slots.run(table.offset, table.length)
+        let only = (table.group != 0).then_some(table.group);
+        let length = if only.is_some() { 0 } else { table.length };
+        only.into_iter().chain(self.slots.run(table.offset, length))
+    }
+
+    /// The backends that callers of a table may keep.
+    pub fn members(&self, table: Table) -> impl Iterator<Item = u32> {
+        self.slots.run(table.members, table.member_count)
     }
 
     pub fn group_slots(&self, group: Group) -> impl Iterator<Item = u32> {

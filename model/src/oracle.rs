@@ -108,7 +108,13 @@ pub fn by_image(image: &Image, caller: Caller, frontend: Frontend) -> Result<Ans
         return Err(Dangling(format!("{frontend}: port {}", front.port)));
     }
     let table = image.tables.get(port.root());
+    if !is_carried_right(image, table) || !lists_members(image, table, frontend.protocol) {
+        let root = port.root();
+        let what = format!("{frontend}: table {root} carries something else than it leads to");
+        return Err(Dangling(what));
+    }
     let selection = match table.mode {
+        _ if table.group != 0 => Selection::Sequence,
         mode::SEQUENCE => Selection::Sequence,
         mode::RANDOM => Selection::Random,
         _ => return Err(Dangling(format!("{frontend}: table {}", port.root()))),
@@ -141,6 +147,26 @@ pub fn by_image(image: &Image, caller: Caller, frontend: Frontend) -> Result<Ans
         odds.add(backends, part);
     }
     Ok(Answer::Decided(odds))
+}
+
+/// Whether what a table repeats of other rows is as these say.
+fn is_carried_right(image: &Image, table: values::Table) -> bool {
+    let slots = image.slots.run(table.offset, table.length);
+    let group = image.groups.get(table.group);
+    let as_group = (group.mode, group.offset, group.length, group.counter)
+        == (table.mode, table.offset, table.length, table.counter);
+    table.carried.into_iter().zip(slots).all(|(a, b)| a == b) && (table.group == 0 || as_group)
+}
+
+/// Whether the table lists its backends where callers may keep theirs.
+fn lists_members(image: &Image, table: values::Table, protocol: Protocol) -> bool {
+    let groups = image.table_slots(table).map(|id| image.groups.get(id));
+    let all: BTreeSet<u32> = groups.flat_map(|group| image.group_slots(group)).collect();
+    if table.affinity > 0 || protocol == Protocol::Udp {
+        image.members(table).eq(all)
+    } else {
+        table.member_count == 0
+    }
 }
 
 /// The row that answers at an address: its own one, or that of a port of every node.

@@ -131,7 +131,12 @@ impl State {
             }
         }
         let changed = changes.len();
-        if !self.everything {
+        if self.everything {
+            self.lowered
+                .note_misled(observed, observed.frontends.keys());
+        } else {
+            let unsettled = self.unsettled.iter().filter_map(Place::frontend);
+            self.lowered.note_misled(observed, unsettled);
             self.lowered.note_changes();
         }
         self.lower(changes);

@@ -21,7 +21,7 @@ pub mod verdict;
 
 /// Version of every map layout but the socket storage. Maps are pinned in a folder that carries
 /// it; an agent of another version builds its own maps beside these.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Version of the socket storage alone. Sockets outlive agents and their storage cannot be moved to
 /// another map, so this layout is frozen by itself.

@@ -9,7 +9,6 @@ pub const SLOTS: &str = "SLOTS";
 pub const GROUPS: &str = "GROUPS";
 pub const BACKENDS: &str = "BACKENDS";
 pub const COUNTERS: &str = "COUNTERS";
-pub const HEALTH: &str = "HEALTH";
 pub const AFFINITY: &str = "AFFINITY";
 pub const CALLERS: &str = "CALLERS";
 pub const SETTINGS: &str = "SETTINGS";

@@ -1,6 +1,8 @@
 //! Values of the maps.
 //!
-//! A connect reads `FRONTENDS` → `PORTS` → `TABLES` → `SLOTS` → `GROUPS` → `SLOTS` → `BACKENDS`.
+//! A connect reads `FRONTENDS` → `PORTS` → `TABLES` → `SLOTS` → `GROUPS` → `SLOTS` → `BACKENDS`. A row
+//! that a connect waits for costs more than all that is done with it, so a table carries what it can of the
+//! next ones: of a plain Service's it goes `FRONTENDS` → `PORTS` → `TABLES` → `BACKENDS`.
 //! All that a port reaches is written into free space first; then its `PORTS` word is swapped.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
@@ -68,7 +70,13 @@ pub mod mode {
     pub const CONSISTENT: u32 = 4;
 }
 
-/// Value of `TABLES`, level 1: which version. Its slots hold group ids; slot 0 refuses.
+/// How many slots a table carries itself.
+pub const CARRIED: usize = 7;
+
+/// Value of `TABLES`, level 1: which version. Its slots hold group ids; slot 0 refuses. One cache line.
+///
+/// A table with a single group *is* that group: it has no slots of its own, and `mode`, `offset`, `length` and
+/// `counter` are the group's.
 ///
 /// A table whose schedule is rewritten unchanged (a pod came or went) keeps its counter, so that
 /// churn does not restart the schedule; new weights start a new counter at 0.
@@ -83,12 +91,36 @@ pub struct Table {
     pub length: u32,
     /// Index in `COUNTERS`, for [`mode::SEQUENCE`].
     pub counter: u32,
+    /// The only group, if there is one; else 0.
+    pub group: u32,
     /// The table to ask when the chosen group has no usable backend: a fall-back or failover tier.
     /// 0 refuses.
     pub next: u32,
     /// For how many seconds after its last connect a client gets the same backend again; 0 for no
     /// such thing.
     pub affinity: u32,
+    /// Where in `SLOTS` every backend stands that the table can choose, in ascending order and each once. Of a
+    /// table whose callers never keep a backend there are none.
+    pub members: u32,
+    pub member_count: u32,
+    /// The first slots once more.
+    pub carried: [u32; CARRIED],
+}
+
+impl Table {
+    /// The run of slots that is this table's alone: offset and length. The members come last.
+    pub const fn own_slots(&self) -> (u32, u32) {
+        if self.group == 0 {
+            (self.offset, self.length.saturating_add(self.member_count))
+        } else {
+            (self.members, self.member_count)
+        }
+    }
+
+    /// The counter that is this table's alone; 0 if it has none.
+    pub const fn own_counter(&self) -> u32 {
+        if self.group == 0 { self.counter } else { 0 }
+    }
 }
 
 /// Value of `GROUPS`, level 2: the backends of one version or of a plain Service. Its slots hold
@@ -104,7 +136,7 @@ pub struct Group {
     pub counter: u32,
 }
 
-/// Value of `BACKENDS`: one address that can serve. Shared by all groups that contain it.
+/// One address that can serve. Shared by all groups that contain it.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -117,6 +149,17 @@ pub struct Backend {
     pub reserved: u8,
     /// Never 0 for a backend that is there; another one each time the id is given out.
     pub generation: u32,
+}
+
+/// Value of `BACKENDS`.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct BackendRow {
+    pub backend: Backend,
+    /// Sockets that chose this backend and are still open; written by the kernel.
+    pub sockets: u64,
 }
 
 /// Value of `NODES`, by address: what a port of every node may answer at.
@@ -167,16 +210,6 @@ pub struct Affinity {
     pub port_generation: u32,
     /// When the client connected last: boot-time clock, nanoseconds.
     pub last: u64,
-}
-
-/// Value of `HEALTH`, by backend id; written by the kernel.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-pub struct Health {
-    /// Sockets that chose this backend and are still open.
-    pub sockets: u64,
 }
 
 /// Value of `SOCKETS`, the storage in each translated socket. Frozen: see

@@ -49,10 +49,16 @@ fn fields_stand_where_kernel_programs_of_this_version_read_them() {
         offset: 2,
         length: 3,
         counter: 4,
-        next: 5,
-        affinity: 6,
+        group: 5,
+        next: 6,
+        affinity: 7,
+        members: 8,
+        member_count: 9,
+        carried: [10, 11, 12, 13, 14, 15, 16],
     };
-    assert_eq!(table.as_bytes(), words([1, 2, 3, 4, 5, 6]));
+    let expected = words([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
+    assert_eq!(table.as_bytes(), expected);
+    assert_eq!(expected.len(), 64, "a table is a cache line");
 
     let group = values::Group {
         mode: 1,
@@ -72,6 +78,12 @@ fn fields_stand_where_kernel_programs_of_this_version_read_them() {
     let mut expected = vec![1; 16];
     expected.extend([2, 3, 6, 0, 8, 0, 0, 0]);
     assert_eq!(backend.as_bytes(), expected);
+    let row = values::BackendRow {
+        backend,
+        sockets: 9,
+    };
+    expected.extend(9_u64.to_ne_bytes());
+    assert_eq!(row.as_bytes(), expected);
 
     let socket = values::Socket {
         address: [1; 16],
@@ -100,10 +112,6 @@ fn fields_stand_where_kernel_programs_of_this_version_read_them() {
     assert_eq!(frontend.as_bytes(), words([3, 4]));
     assert_eq!(values::NodeAddress { flags: 5 }.as_bytes(), words([5]));
     assert_eq!(values::Caller { flags: 6 }.as_bytes(), words([6]));
-    assert_eq!(
-        values::Health { sockets: 4 }.as_bytes(),
-        4_u64.to_ne_bytes()
-    );
 }
 
 #[test]
@@ -133,6 +141,21 @@ fn a_pair_of_a_datagram_socket_is_a_cache_line() {
     assert_eq!(pair.as_bytes(), expected);
     assert_eq!(expected.len(), 64);
     assert_eq!(size_of::<Datagrams>(), 8 * 64);
+}
+
+#[test]
+fn a_table_with_one_group_has_nothing_of_its_own_but_members() {
+    let mut table = values::Table {
+        offset: 10,
+        length: 4,
+        counter: 5,
+        members: 14,
+        member_count: 3,
+        ..values::Table::default()
+    };
+    assert_eq!((table.own_slots(), table.own_counter()), ((10, 7), 5));
+    table.group = 1;
+    assert_eq!((table.own_slots(), table.own_counter()), ((14, 3), 0));
 }
 
 #[test]

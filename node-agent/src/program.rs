@@ -299,7 +299,7 @@ impl Programs {
     }
 }
 
-const MAPS: [&str; 16] = [
+const MAPS: [&str; 15] = [
     maps::AFFINITY,
     maps::CALLERS,
     maps::FRONTENDS,
@@ -310,7 +310,6 @@ const MAPS: [&str; 16] = [
     maps::GROUPS,
     maps::BACKENDS,
     maps::COUNTERS,
-    maps::HEALTH,
     maps::SETTINGS,
     maps::VERDICTS,
     maps::TALLIES,

@@ -2,9 +2,11 @@
 //!
 //! Pure over [`Tables`], so the kernel, the host's tests and anything that wants to replay a choice
 //! run the same code. Both levels count attempts, whatever becomes of them: a schedule is a
-//! promise about connects, not about connects that succeeded.
+//! promise about connects, not about connects that succeeded. A table with one group has one level.
 
-use sluice_node_abi::values::{Backend, Group, Table, mode};
+use core::hint::black_box;
+
+use sluice_node_abi::values::{Backend, CARRIED, Group, Table, mode};
 
 /// How many tables one connect may ask: the first and its fall-backs. A bound for the verifier, and
 /// against a ring of `next` links.
@@ -41,50 +43,84 @@ pub enum Refusal {
     Dangling,
 }
 
+/// Slots of which one is picked: a table's or a group's.
+#[derive(Clone, Copy)]
+struct Range<'a> {
+    mode: u32,
+    offset: u32,
+    length: u32,
+    counter: u32,
+    /// The first of them, where a table carries them.
+    carried: Option<&'a [u32; CARRIED]>,
+}
+
+impl<'a> Range<'a> {
+    #[inline(always)]
+    const fn of_table(table: &'a Table) -> Self {
+        Self {
+            mode: table.mode,
+            offset: table.offset,
+            length: table.length,
+            counter: table.counter,
+            carried: Some(&table.carried),
+        }
+    }
+
+    #[inline(always)]
+    const fn of_group(group: &Group) -> Self {
+        Self {
+            mode: group.mode,
+            offset: group.offset,
+            length: group.length,
+            counter: group.counter,
+            carried: None,
+        }
+    }
+}
+
 /// Asks the table `root`, then its fall-backs.
 #[inline(always)]
 pub fn choose<T: Tables>(tables: &T, root: u32) -> Result<Choice, Refusal> {
     let mut id = root;
     for _ in 0..TIERS {
         let table = tables.table(id).ok_or(Refusal::Dangling)?;
-        let group = pick(
-            tables,
-            table.mode,
-            table.offset,
-            table.length,
-            table.counter,
-        )?;
+        let mut group = table.group;
+        let mut range = Range::of_table(table);
         if group == 0 {
-            return Err(Refusal::Empty);
+            group = pick(tables, &range, range.mode)?;
+            if group == 0 {
+                return Err(Refusal::Empty);
+            }
+            range = Range::of_group(tables.group(group).ok_or(Refusal::Dangling)?);
         }
-        match member(tables, group) {
+        match member(tables, &range) {
+            Ok(backend) => return Ok(Choice { group, backend }),
             Err(Refusal::Empty) if table.next != 0 => id = table.next,
-            outcome => return outcome,
+            Err(refusal) => return Err(refusal),
         }
     }
     Err(Refusal::Empty)
 }
 
 #[inline(always)]
-fn member<T: Tables>(tables: &T, id: u32) -> Result<Choice, Refusal> {
-    let group = tables.group(id).ok_or(Refusal::Dangling)?;
-    let backend = match group.mode {
-        mode::LEAST_SOCKETS => better_of_two(tables, group)?,
-        mode::CONSISTENT if group.length != 0 => {
-            let index = spread(tables.client()) % u64::from(group.length);
-            slot(tables, group.offset, index)?
+fn member<T: Tables>(tables: &T, range: &Range<'_>) -> Result<u32, Refusal> {
+    let backend = match range.mode {
+        mode::LEAST_SOCKETS => better_of_two(tables, range)?,
+        mode::CONSISTENT if range.length != 0 => {
+            let index = spread(tables.client()) % u64::from(range.length);
+            slot(tables, range, index)?
         }
-        how => pick(tables, how, group.offset, group.length, group.counter)?,
+        how => pick(tables, range, how)?,
     };
     match tables.backend(backend) {
-        Some(row) if row.generation != 0 => Ok(Choice { group: id, backend }),
+        Some(row) if row.generation != 0 => Ok(backend),
         _ => Err(Refusal::Dangling),
     }
 }
 
 #[inline(always)]
-fn better_of_two<T: Tables>(tables: &T, group: &Group) -> Result<u32, Refusal> {
-    let any = || pick(tables, mode::RANDOM, group.offset, group.length, 0);
+fn better_of_two<T: Tables>(tables: &T, range: &Range<'_>) -> Result<u32, Refusal> {
+    let any = || pick(tables, range, mode::RANDOM);
     let (one, other) = (any()?, any()?);
     let fewer = tables.sockets(other) < tables.sockets(one);
     Ok(if fewer { other } else { one })
@@ -100,29 +136,31 @@ const fn spread(mut number: u64) -> u64 {
 
 /// The content of one slot of the range.
 #[inline(always)]
-fn pick<T: Tables>(
-    tables: &T,
-    how: u32,
-    offset: u32,
-    length: u32,
-    counter: u32,
-) -> Result<u32, Refusal> {
+fn pick<T: Tables>(tables: &T, range: &Range<'_>, how: u32) -> Result<u32, Refusal> {
+    let length = u64::from(range.length);
     if length == 0 {
         return Err(Refusal::Empty);
     }
     let index = match how {
         // A single slot has nothing to walk: it needs no counter and dirties no cache line.
         mode::SEQUENCE if length == 1 => 0,
-        mode::SEQUENCE => tables.tick(counter).ok_or(Refusal::Dangling)? % u64::from(length),
-        mode::RANDOM => (u64::from(tables.random()) * u64::from(length)) >> 32,
+        mode::SEQUENCE => tables.tick(range.counter).ok_or(Refusal::Dangling)? % length,
+        mode::RANDOM => (u64::from(tables.random()) * length) >> 32,
         _ => return Err(Refusal::Dangling),
     };
-    slot(tables, offset, index)
+    slot(tables, range, index)
 }
 
 #[inline(always)]
-fn slot<T: Tables>(tables: &T, offset: u32, index: u64) -> Result<u32, Refusal> {
-    tables
-        .slot(offset.wrapping_add(index as u32))
-        .ok_or(Refusal::Dangling)
+fn slot<T: Tables>(tables: &T, range: &Range<'_>, index: u64) -> Result<u32, Refusal> {
+    // Opaque, so that what is compared with the bound is what is added to the address: the verifier does not see
+    // that two numbers have to do with each other.
+    let index = black_box(index);
+    let carried = range.carried.and_then(|slots| slots.get(index as usize));
+    match carried {
+        Some(content) => Ok(*content),
+        None => tables
+            .slot(range.offset.wrapping_add(index as u32))
+            .ok_or(Refusal::Dangling),
+    }
 }

@@ -16,7 +16,7 @@ use sluice_node_abi::{
 
 use crate::{
     maps::{self, Kernel},
-    member::{self, Walk},
+    member::{self, Search},
     pairs,
     resolve::{self, ALLOW, Family},
     socket,
@@ -129,7 +129,7 @@ pub(crate) fn holds(root: u32, backend: u32) -> bool {
     if unsafe { read_volatile(&raw const HAS_LOOPS) } == 0 {
         return false;
     }
-    let Some(mut walk) = Walk::new(&Kernel::of_nobody(), root, backend) else {
+    let Some(mut search) = Search::new(&Kernel::of_nobody(), root, backend) else {
         return false;
     };
     // SAFETY: the callback takes what it is given here, and runs before the helper returns.
@@ -137,17 +137,17 @@ pub(crate) fn holds(root: u32, backend: u32) -> bool {
         bpf_loop(
             member::STEPS,
             step as *mut c_void,
-            (&raw mut walk).cast(),
+            (&raw mut search).cast(),
             0,
         )
     };
-    walk.has_found()
+    search.has_found()
 }
 
 /// A turn of the kernel's loop; not 0 ends it.
 #[inline(never)]
-extern "C" fn step(_index: u64, walk: *mut c_void) -> i64 {
-    // SAFETY: `holds` hands over its own walk, and looks at it only afterwards.
-    let more = unsafe { &mut *walk.cast::<Walk>() }.step(&Kernel::of_nobody());
+extern "C" fn step(_index: u64, search: *mut c_void) -> i64 {
+    // SAFETY: `holds` hands over its own search, and looks at it only afterwards.
+    let more = unsafe { &mut *search.cast::<Search>() }.step(&Kernel::of_nobody());
     i64::from(!more)
 }

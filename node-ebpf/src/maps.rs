@@ -23,7 +23,7 @@ use sluice_node_abi::{
     survey::Surveyed,
     tally::Tally,
     values::{
-        Affinity, Backend, Caller, Frontend, Group, Health, NodeAddress, Port, Socket, Table,
+        Affinity, Backend, BackendRow, Caller, Frontend, Group, NodeAddress, Port, Socket, Table,
         caller,
     },
     verdict::Verdict,
@@ -48,11 +48,9 @@ static SLOTS: Array<u32, { capacity::SLOTS as usize }, MMAPABLE> = Array::new();
 #[btf_map]
 static GROUPS: Array<Group, { capacity::GROUPS as usize }, MMAPABLE> = Array::new();
 #[btf_map]
-static BACKENDS: Array<Backend, { capacity::BACKENDS as usize }, MMAPABLE> = Array::new();
+static BACKENDS: Array<BackendRow, { capacity::BACKENDS as usize }, MMAPABLE> = Array::new();
 #[btf_map]
 static COUNTERS: Array<u64, { capacity::COUNTERS as usize }, MMAPABLE> = Array::new();
-#[btf_map]
-static HEALTH: Array<Health, { capacity::BACKENDS as usize }, MMAPABLE> = Array::new();
 #[btf_map]
 static CALLERS: HashMap<u64, Caller, { capacity::CALLERS as usize }> = HashMap::new();
 #[btf_map]
@@ -144,7 +142,7 @@ impl Tables for Kernel {
 
     #[inline(always)]
     fn backend(&self, id: u32) -> Option<&Backend> {
-        BACKENDS.get(id)
+        backend(id)
     }
 
     #[inline(always)]
@@ -168,7 +166,7 @@ impl Tables for Kernel {
 
     #[inline(always)]
     fn sockets(&self, backend: u32) -> u64 {
-        HEALTH.get(backend).map_or(0, |health| health.sockets)
+        BACKENDS.get(backend).map_or(0, |row| row.sockets)
     }
 
     /// Sequentially consistent on purpose: with a relaxed order LLVM 22 emits the add without fetch
@@ -256,20 +254,17 @@ pub fn port(id: u32) -> Option<Port> {
 
 #[inline(always)]
 pub fn backend(id: u32) -> Option<&'static Backend> {
-    BACKENDS.get(id)
+    BACKENDS.get(id).map(|row| &row.backend)
 }
 
 /// Adds to the number of open sockets of a backend; `-1` is written as `u64::MAX`.
 #[inline(always)]
 pub fn count_socket(backend: u32, change: u64) {
-    if let Some(health) = HEALTH.get_ptr_mut(backend) {
+    if let Some(row) = BACKENDS.get_ptr_mut(backend) {
         // SAFETY: a live, aligned element; all access in the kernel is atomic. The sum is not used, so
         // the plain add is the right instruction here.
         unsafe {
-            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(
-                &raw mut (*health).sockets,
-                change,
-            );
+            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*row).sockets, change);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use proptest::prelude::*;
-use sluice_node_abi::values::{Backend, Group, Table, mode};
+use sluice_node_abi::values::{Backend, CARRIED, Group, Table, mode};
 use sluice_node_ebpf::choose::{Choice, Refusal, TIERS, Tables, choose};
 
 /// Arrays as the kernel has them: entry 0 is nobody's.
@@ -71,10 +71,41 @@ impl Arrays {
             length,
             counter,
             next,
-            affinity: 0,
+            carried: carried(slots),
+            ..Table::default()
         });
         self.tables.len() as u32 - 1
     }
+
+    /// A table that is this group.
+    fn add_table_over(&mut self, group: u32, next: u32) -> u32 {
+        let Group {
+            mode,
+            offset,
+            length,
+            counter,
+        } = self.groups[group as usize];
+        let slots = &self.slots[offset as usize..][..length as usize];
+        self.tables.push(Table {
+            mode,
+            offset,
+            length,
+            counter,
+            group,
+            next,
+            carried: carried(slots),
+            ..Table::default()
+        });
+        self.tables.len() as u32 - 1
+    }
+}
+
+fn carried(slots: &[u32]) -> [u32; CARRIED] {
+    let mut carried = [0; CARRIED];
+    for (carried, slot) in carried.iter_mut().zip(slots) {
+        *carried = *slot;
+    }
+    carried
 }
 
 impl Tables for Arrays {
@@ -150,6 +181,33 @@ proptest! {
             let walked = &mut walked[usize::from(go_left)];
             prop_assert_eq!(choose(&arrays, table).unwrap().group, slots[*walked % slots.len()]);
             *walked += 1;
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_its_group_chooses_as_one_that_leads_there(
+        how in 1..5_u32,
+        size in 0..2 * CARRIED,
+        chances in prop::collection::vec(any::<u32>(), 1..50),
+    ) {
+        let mut arrays = Arrays::new();
+        let (one, same) = (arrays.add_group(size), arrays.add_group(size));
+        arrays.groups[one as usize].mode = how;
+        arrays.groups[same as usize].mode = how;
+        let fall_back = arrays.add_group(1);
+        let next = arrays.add_table(mode::SEQUENCE, &[fall_back], 0);
+        let leads = arrays.add_table(mode::SEQUENCE, &[one], next);
+        let is = arrays.add_table_over(same, next);
+        for chance in chances {
+            arrays.chance.set(chance);
+            let (left, right) = (choose(&arrays, leads), choose(&arrays, is));
+            let nth = |choice: Choice, group: u32| (choice.group == group, choice.backend - 1);
+            let left = left.map(|choice| nth(choice, one));
+            let right = right.map(|choice| match nth(choice, same) {
+                (true, backend) => (true, backend - size as u32),
+                fallen_back => fallen_back,
+            });
+            prop_assert_eq!(left, right);
         }
     }
 

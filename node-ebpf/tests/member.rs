@@ -1,15 +1,17 @@
-//! The walk through a table in search of a backend, run on the host.
+//! The search for a backend among those that a table can choose, run on the host.
 
-use sluice_node_abi::values::{Backend, Group, Table, mode};
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use sluice_node_abi::values::{Backend, Group, Table};
 use sluice_node_ebpf::{
     choose::{TIERS, Tables},
-    member::{STEPS, Walk},
+    member::holds,
 };
 
 #[derive(Default)]
 struct Arrays {
     tables: Vec<Table>,
-    groups: Vec<Group>,
     slots: Vec<u32>,
 }
 
@@ -17,51 +19,20 @@ impl Arrays {
     fn new() -> Self {
         Self {
             tables: vec![Table::default()],
-            groups: vec![Group::default()],
-            slots: Vec::new(),
+            slots: vec![0; 3],
         }
     }
 
-    fn range(&mut self, slots: &[u32]) -> (u32, u32) {
-        let offset = self.slots.len() as u32;
-        self.slots.extend(slots);
-        (offset, slots.len() as u32)
-    }
-
-    fn add_group(&mut self, backends: &[u32]) -> u32 {
-        let (offset, length) = self.range(backends);
-        self.groups.push(Group {
-            mode: mode::SEQUENCE,
-            offset,
-            length,
-            ..Group::default()
-        });
-        self.groups.len() as u32 - 1
-    }
-
-    fn add_table(&mut self, groups: &[u32], next: u32) -> u32 {
-        let (offset, length) = self.range(groups);
+    fn add_table(&mut self, members: impl IntoIterator<Item = u32>, next: u32) -> u32 {
+        let members: BTreeSet<u32> = members.into_iter().collect();
         self.tables.push(Table {
-            mode: mode::SEQUENCE,
-            offset,
-            length,
+            members: self.slots.len() as u32,
+            member_count: members.len() as u32,
             next,
             ..Table::default()
         });
+        self.slots.extend(members);
         self.tables.len() as u32 - 1
-    }
-
-    /// As the kernel's loop walks.
-    fn holds(&self, root: u32, backend: u32) -> bool {
-        let Some(mut walk) = Walk::new(self, root, backend) else {
-            return false;
-        };
-        for _ in 0..STEPS {
-            if !walk.step(self) {
-                break;
-            }
-        }
-        walk.has_found()
     }
 }
 
@@ -70,8 +41,8 @@ impl Tables for Arrays {
         self.tables.get(id as usize)
     }
 
-    fn group(&self, id: u32) -> Option<&Group> {
-        self.groups.get(id as usize)
+    fn group(&self, _: u32) -> Option<&Group> {
+        None
     }
 
     fn backend(&self, _: u32) -> Option<&Backend> {
@@ -99,22 +70,36 @@ impl Tables for Arrays {
     }
 }
 
-#[test]
-fn every_backend_of_every_group_is_found_and_no_other() {
-    let mut arrays = Arrays::new();
-    let elsewhere = arrays.add_group(&[7, 8]);
-    let (empty, one, many) = (
-        arrays.add_group(&[]),
-        arrays.add_group(&[1]),
-        arrays.add_group(&[2, 3, 4]),
-    );
-    let table = arrays.add_table(&[one, 0, many, empty, one, many], 0);
-    arrays.add_table(&[elsewhere], 0);
-    for backend in 1..=4 {
-        assert!(arrays.holds(table, backend), "{backend}");
+proptest! {
+    #[test]
+    fn every_member_is_found_and_nobody_else(
+        members in prop::collection::btree_set(1..500_u32, 0..200),
+        neighbours in prop::collection::btree_set(1..500_u32, 0..50),
+    ) {
+        let mut arrays = Arrays::new();
+        arrays.add_table(neighbours.clone(), 0);
+        let table = arrays.add_table(members.clone(), 0);
+        arrays.add_table(neighbours, 0);
+        for backend in 1..502 {
+            prop_assert_eq!(holds(&arrays, table, backend), members.contains(&backend));
+        }
     }
-    for backend in [0, 5, 7, 8] {
-        assert!(!arrays.holds(table, backend), "{backend}");
+}
+
+#[test]
+fn a_million_members_are_searched_to_both_ends() {
+    let mut arrays = Arrays::new();
+    let table = arrays.add_table((1..=1_000_000).map(|id| 2 * id), 0);
+    for (backend, is_member) in [
+        (1, false),
+        (2, true),
+        (999_999, false),
+        (1_000_000, true),
+        (2_000_000, true),
+        (2_000_001, false),
+        (u32::MAX, false),
+    ] {
+        assert_eq!(holds(&arrays, table, backend), is_member, "{backend}");
     }
 }
 
@@ -123,31 +108,20 @@ fn fall_backs_count() {
     let mut arrays = Arrays::new();
     let mut next = 0;
     for tier in 0..TIERS + 1 {
-        let group = arrays.add_group(&[100 + tier]);
-        next = arrays.add_table(&[group], next);
+        next = arrays.add_table([100 + tier], next);
     }
-    assert!(arrays.holds(next, 100 + TIERS));
-    assert!(arrays.holds(next, 100));
-    assert!(!arrays.holds(next, 101 + TIERS));
+    assert!(holds(&arrays, next, 100 + TIERS));
+    assert!(holds(&arrays, next, 100));
+    assert!(!holds(&arrays, next, 101 + TIERS));
 }
 
 #[test]
 fn tables_that_lead_nowhere_or_in_a_ring_hold_nothing_else() {
     let mut arrays = Arrays::new();
-    let group = arrays.add_group(&[1]);
-    let ring = arrays.add_table(&[group], 1);
+    let ring = arrays.add_table([1], 1);
     assert_eq!(ring, 1);
-    assert!(arrays.holds(ring, 1));
-    assert!(!arrays.holds(ring, 2));
-    assert!(!arrays.holds(0, 1));
-    assert!(!arrays.holds(99, 1));
-}
-
-#[test]
-fn groups_of_thousands_are_seen_to_their_end() {
-    let mut arrays = Arrays::new();
-    let group = arrays.add_group(&(1..=5000).collect::<Vec<_>>());
-    let table = arrays.add_table(&[group], 0);
-    assert!(arrays.holds(table, 5000));
-    assert!(!arrays.holds(table, 5001));
+    assert!(holds(&arrays, ring, 1));
+    assert!(!holds(&arrays, ring, 2));
+    assert!(!holds(&arrays, 0, 1));
+    assert!(!holds(&arrays, 99, 1));
 }

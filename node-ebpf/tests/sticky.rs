@@ -8,7 +8,7 @@ use std::{
 use sluice_node_abi::values::{Affinity, Backend, Group, Table, mode};
 use sluice_node_ebpf::{
     choose::{Refusal, Tables},
-    member::Walk,
+    member,
     sticky::{Memory, select},
 };
 
@@ -67,8 +67,14 @@ impl Port {
 
     /// The port's backends are these from now on.
     fn change(&mut self, backends: &[u32]) {
-        self.slots = [&[1], backends].concat();
+        let mut members = backends.to_vec();
+        members.sort_unstable();
+        members.dedup();
+        self.slots = [&[1], backends, &members].concat();
         self.group.length = backends.len() as u32;
+        self.table.members = 1 + self.group.length;
+        self.table.member_count = members.len() as u32;
+        self.table.carried[0] = 1;
         self.generation += 1;
     }
 
@@ -134,11 +140,7 @@ impl Memory for Port {
     }
 
     fn holds(&self, root: u32, backend: u32) -> bool {
-        let Some(mut walk) = Walk::new(self, root, backend) else {
-            return false;
-        };
-        while walk.step(self) {}
-        walk.has_found()
+        member::holds(self, root, backend)
     }
 }
 
@@ -201,8 +203,9 @@ fn an_id_that_was_given_out_again_is_not_the_same_backend() {
     let mut port = Port::new(mode::SEQUENCE, 3);
     let first = port.connect();
     port.backends[first as usize].generation += 1;
-    port.slots = vec![1, first % 3 + 1];
-    port.group.length = 1;
+    let generation = port.generation;
+    port.change(&[first % 3 + 1]);
+    port.generation = generation;
     assert_eq!(port.connect(), first % 3 + 1);
 }
 
@@ -219,7 +222,8 @@ fn without_affinity_nothing_is_remembered() {
 fn a_client_of_a_port_without_backends_is_refused_though_it_had_one() {
     let mut port = Port::new(mode::SEQUENCE, 1);
     assert_eq!(port.connect(), 1);
-    port.slots = vec![0];
+    port.table.carried[0] = 0;
+    port.table.member_count = 0;
     port.generation += 1;
     assert_eq!(select(&port, 1, port.generation), Err(Refusal::Empty));
 }

@@ -12,7 +12,7 @@ use crate::{
     desired::Backend,
     image::Image,
     key::{Port, Protocol},
-    lower::tables::Wanted,
+    lower::tables::{Placed, Wanted},
 };
 
 /// Rows that can be adopted: they are whole and overlap with nothing.
@@ -20,6 +20,7 @@ use crate::{
 pub(crate) struct Restored {
     ports: BTreeMap<FrontendKey, (u32, values::Port)>,
     fronts: BTreeMap<u32, Vec<FrontendKey>>,
+    /// With the slots that are theirs alone.
     tables: BTreeMap<u32, (values::Table, Vec<u32>)>,
     groups: BTreeMap<(u32, Protocol, Vec<Backend>), (u32, values::Group)>,
     backends: BTreeMap<(Protocol, Backend), (u32, values::Backend)>,
@@ -101,15 +102,23 @@ impl Restored {
         (counter == 0 || self.adopted.insert(Row::Counter(counter))).then_some(found)
     }
 
-    /// The table of this id, if it has exactly this content.
-    pub(crate) fn adopt_table(&mut self, id: u32, wanted: &Wanted<'_>) -> Option<values::Table> {
-        let (table, found) = self.tables.get(&id)?;
+    /// The table of this id, if it is `wanted`, over these groups of the image.
+    pub(crate) fn adopt_table(
+        &mut self,
+        id: u32,
+        wanted: &Wanted<'_>,
+        image: &Image,
+    ) -> Option<values::Table> {
+        let (table, own) = self.tables.get(&id)?;
         let table = *table;
-        if !wanted.is(table) || found != wanted.slots {
+        if wanted.row(image, Placed::of(table)) != table
+            || !wanted.own_slots().eq(own.iter().copied())
+        {
             return None;
         }
         self.tables.remove(&id);
-        (table.counter == 0 || self.adopted.insert(Row::Counter(table.counter))).then_some(table)
+        let counter = table.own_counter();
+        (counter == 0 || self.adopted.insert(Row::Counter(counter))).then_some(table)
     }
 
     fn read_backends(&mut self, observed: &Image, ids: &mut Ids) {
@@ -155,12 +164,13 @@ impl Restored {
 
     fn read_tables(&mut self, observed: &Image, ids: &mut Ids) {
         for (id, table) in observed.tables.iter() {
+            let (offset, length) = table.own_slots();
             if ids.tables.claim(id, 1)
                 && table.counter < ids.capacities.counters
-                && ids.slots.claim(table.offset, table.length)
+                && (length == 0 || ids.slots.claim(offset, length))
             {
-                let slots = observed.table_slots(table).collect();
-                self.tables.insert(id, (table, slots));
+                let own = observed.slots.run(offset, length).collect();
+                self.tables.insert(id, (table, own));
             }
         }
     }

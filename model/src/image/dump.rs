@@ -106,11 +106,15 @@ impl Image {
             });
             letters.push(letter(at));
         }
-        write!(f, "  {} ", mode_name(table.mode))?;
-        if table.length <= PRINTED_SLOTS {
+        let (how, length) = match table.group {
+            0 => (table.mode, table.length),
+            _ => (mode::SEQUENCE, 1),
+        };
+        write!(f, "  {} ", mode_name(how))?;
+        if length <= PRINTED_SLOTS {
             write!(f, "{letters}")?;
         } else {
-            write!(f, "{} slots {:016x}:", table.length, fingerprint(&letters))?;
+            write!(f, "{length} slots {:016x}:", fingerprint(&letters))?;
             for at in 0..groups.len() {
                 let count = letters.chars().filter(|c| *c == letter(at)).count();
                 write!(f, " {count} {}", letter(at))?;
@@ -124,10 +128,11 @@ impl Image {
             write!(f, ", the same for {} s", table.affinity)?;
         }
         if f.alternate() {
+            let (offset, _) = table.own_slots();
             write!(
                 f,
-                "  (table {id} at {} counter {})",
-                table.offset, table.counter
+                "  (table {id} at {offset} counter {})",
+                table.own_counter()
             )?;
         }
         writeln!(f)?;

@@ -1,25 +1,98 @@
 //! Tables: one per port and class, never shared, never rewritten in place.
+//!
+//! A table over one group takes that group's row for its own, so that a connect needs one row less; a
+//! group is never rewritten either while somebody uses it. What a table carries of its slots, and its list of
+//! members, follow from them.
 
 use sluice_node_abi::values::{Table, mode};
 
 use super::Lowered;
 use crate::{
     ids::{Freed, Full, Map},
-    image::{Entry, Place},
+    image::{Entry, Image, Place},
 };
 
 /// What a table is to hold.
 pub(crate) struct Wanted<'a> {
     pub(crate) mode: u32,
     pub(crate) affinity: u32,
+    /// The group of each slot.
     pub(crate) slots: &'a [u32],
+    /// Every backend of these groups, in order; none where callers keep none.
+    pub(crate) members: &'a [u32],
+}
+
+/// Where a table's own slots begin, and its own counter.
+#[derive(Clone, Copy)]
+pub(crate) struct Placed {
+    offset: u32,
+    counter: u32,
+}
+
+impl Placed {
+    pub(crate) const fn of(table: Table) -> Self {
+        let (offset, _) = table.own_slots();
+        Self {
+            offset,
+            counter: table.own_counter(),
+        }
+    }
 }
 
 impl Wanted<'_> {
-    /// Whether a table is like this, its slots apart.
-    pub(crate) fn is(&self, table: Table) -> bool {
-        (table.mode, table.affinity, table.next) == (self.mode, self.affinity, 0)
+    /// The only group, if there is one.
+    fn only(&self) -> Option<u32> {
+        match *self.slots {
+            [group] if group != 0 => Some(group),
+            _ => None,
+        }
     }
+
+    /// The slots that are the table's alone: first its schedule, then its members.
+    pub(crate) fn own_slots(&self) -> impl Iterator<Item = u32> {
+        let schedule = match self.only() {
+            Some(_) => &[],
+            None => self.slots,
+        };
+        schedule.iter().chain(self.members).copied()
+    }
+
+    /// The table at this place, over groups of this image.
+    pub(crate) fn row(&self, image: &Image, placed: Placed) -> Table {
+        let mut table = Table {
+            affinity: self.affinity,
+            members: placed.offset,
+            member_count: length_of(self.members),
+            ..Table::default()
+        };
+        if let Some(id) = self.only() {
+            let group = image.groups.get(id);
+            table.group = id;
+            table.mode = group.mode;
+            table.offset = group.offset;
+            table.length = group.length;
+            table.counter = group.counter;
+            carry(&mut table, image.group_slots(group));
+        } else {
+            table.mode = self.mode;
+            table.offset = placed.offset;
+            table.length = length_of(self.slots);
+            table.counter = placed.counter;
+            table.members = table.offset.saturating_add(table.length);
+            carry(&mut table, self.slots.iter().copied());
+        }
+        table
+    }
+}
+
+fn carry(table: &mut Table, slots: impl Iterator<Item = u32>) {
+    for (carried, slot) in table.carried.iter_mut().zip(slots) {
+        *carried = slot;
+    }
+}
+
+fn length_of(slots: &[u32]) -> u32 {
+    u32::try_from(slots.len()).unwrap_or(u32::MAX)
 }
 
 impl Lowered {
@@ -30,72 +103,66 @@ impl Lowered {
         wanted: &Wanted<'_>,
         counter: Option<u32>,
     ) -> Result<u32, Full> {
-        let Wanted {
-            mode,
-            affinity,
-            slots,
-        } = *wanted;
-        let length = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+        let own: Vec<u32> = wanted.own_slots().collect();
+        let length = length_of(&own);
         let id = self.ids.take(Map::Tables, 1)?;
-        let offset = match self.ids.take(Map::Slots, length) {
-            Ok(offset) => offset,
-            Err(full) => {
+        let mut placed = Placed {
+            offset: 0,
+            counter: 0,
+        };
+        if length > 0 {
+            placed.offset = self.ids.take(Map::Slots, length).inspect_err(|_| {
                 self.ids.free(Freed::Table {
                     id,
                     offset: 0,
                     length: 0,
                 });
-                return Err(full);
-            }
-        };
-        let counter = if mode != mode::SEQUENCE || length == 1 {
-            0
-        } else if let Some(counter) = counter.filter(|counter| *counter != 0) {
-            self.use_counter(counter);
-            counter
-        } else {
-            match self.new_counter() {
-                Ok(counter) => counter,
-                Err(full) => {
-                    self.ids.free(Freed::Table { id, offset, length });
-                    return Err(full);
+            })?;
+        }
+        if wanted.mode == mode::SEQUENCE && wanted.slots.len() > 1 {
+            match counter.filter(|counter| *counter != 0) {
+                Some(counter) => {
+                    self.use_counter(counter);
+                    placed.counter = counter;
+                }
+                None => {
+                    placed.counter = self.new_counter().inspect_err(|_| {
+                        let offset = placed.offset;
+                        self.ids.free(Freed::Table { id, offset, length });
+                    })?;
                 }
             }
-        };
-        let table = Table {
-            mode,
-            offset,
-            length,
-            counter,
-            next: 0,
-            affinity,
-        };
-        self.put(&Entry::Slots(offset, slots.into()));
-        self.put(&Entry::Table(id, table));
+        }
+        let table = wanted.row(&self.image, placed);
+        self.put_table(id, table, own);
         Ok(id)
     }
 
     /// Takes over a table that the maps held before a restart.
-    pub(super) fn adopt_table(&mut self, id: u32, table: Table, slots: &[u32]) {
-        if table.counter != 0 {
-            self.use_counter(table.counter);
+    pub(super) fn adopt_table(&mut self, id: u32, table: Table, wanted: &Wanted<'_>) {
+        let counter = table.own_counter();
+        if counter != 0 {
+            self.use_counter(counter);
         }
-        self.put(&Entry::Slots(table.offset, slots.into()));
+        self.put_table(id, table, wanted.own_slots().collect());
+    }
+
+    fn put_table(&mut self, id: u32, table: Table, own: Vec<u32>) {
+        if !own.is_empty() {
+            let (offset, _) = table.own_slots();
+            self.put(&Entry::Slots(offset, own.into()));
+        }
         self.put(&Entry::Table(id, table));
     }
 
     pub(super) fn release_table(&mut self, id: u32) {
-        let Table {
-            mode: _,
-            offset,
-            length,
-            counter,
-            next: _,
-            affinity: _,
-        } = self.image.tables.get(id);
+        let table = self.image.tables.get(id);
+        let (offset, length) = table.own_slots();
         self.delete(Place::Table(id));
-        self.delete(Place::Slots(offset, length));
+        if length > 0 {
+            self.delete(Place::Slots(offset, length));
+        }
         self.ids.free(Freed::Table { id, offset, length });
-        self.drop_counter(counter);
+        self.drop_counter(table.own_counter());
     }
 }

@@ -124,7 +124,8 @@ impl Builder<'_> {
         let groups: BTreeSet<u32> = self.to.table_slots(table).collect();
         let groups = groups.into_iter().map(Place::Group);
         let mut requires = self.steps_at(Rank::PutCounter, [Place::Counter(table.counter)]);
-        let run = Place::Slots(table.offset, table.length);
+        let (offset, length) = table.own_slots();
+        let run = Place::Slots(offset, length);
         requires.extend(self.steps_at(Rank::PutSlots, [run]));
         requires.extend(self.steps_at(Rank::PutGroup, groups));
         requires.extend(self.steps_at(Rank::PutTable, [Place::Table(table.next)]));
@@ -157,7 +158,7 @@ impl Builder<'_> {
 }
 
 pub(super) fn run_of_table(table: Table) -> (u32, u32) {
-    (table.offset, table.length)
+    table.own_slots()
 }
 
 pub(super) fn run_of_group(group: Group) -> (u32, u32) {

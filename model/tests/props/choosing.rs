@@ -108,7 +108,7 @@ fn ports_and_families_do_not_share_a_counter() {
         .observed
         .tables
         .iter()
-        .map(|(_, t)| t.counter)
+        .map(|(_, t)| t.own_counter())
         .collect();
     let walked: Vec<u32> = tables.into_iter().filter(|counter| *counter != 0).collect();
     let distinct: std::collections::BTreeSet<u32> = walked.iter().copied().collect();

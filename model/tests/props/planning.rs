@@ -197,7 +197,8 @@ fn is_free(old: &Image, entry: &Entry) -> bool {
             let tables = old
                 .tables
                 .iter()
-                .map(|(_, t)| t.offset..t.offset + t.length);
+                .map(|(_, t)| t.own_slots())
+                .map(|(offset, length)| offset..offset + length);
             let groups = old
                 .groups
                 .iter()

@@ -163,19 +163,30 @@ fn damage() -> impl Strategy<Value = Entry> {
                 },
             )
         }),
-        (id(), wild(), wild(), wild(), wild()).prop_map(|(id, offset, length, counter, next)| {
-            Entry::Table(
-                id,
-                Table {
-                    mode: 1,
-                    offset,
-                    length,
-                    counter,
-                    next,
-                    affinity: 0,
-                },
-            )
-        }),
+        (
+            id(),
+            wild(),
+            wild(),
+            wild(),
+            wild(),
+            (wild(), wild(), wild())
+        )
+            .prop_map(
+                |(id, offset, length, counter, next, (group, members, member_count))| {
+                    let table = Table {
+                        mode: 1,
+                        offset,
+                        length,
+                        counter,
+                        group,
+                        next,
+                        members,
+                        member_count,
+                        ..Table::default()
+                    };
+                    Entry::Table(id, table)
+                }
+            ),
         (id(), wild(), 0..u32::MAX)
             .prop_map(|(id, root, generation)| { Entry::Port(id, Port::new(root, generation)) }),
         (frontend, id(), 0..2_u32).prop_map(|(front, port, flags)| {
@@ -196,8 +207,7 @@ fn an_image_that_was_only_read_marks_its_counters() {
             offset: 0,
             length: 2,
             counter: 7,
-            next: 0,
-            affinity: 0,
+            ..Table::default()
         },
     ));
     image.put(&Entry::Group(

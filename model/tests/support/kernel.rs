@@ -18,7 +18,7 @@ use sluice_node_abi::{
 use sluice_node_ebpf::{
     choose::{Refusal, Tables},
     front::{self, Fronts},
-    member::Walk,
+    member,
     sticky::{self, Memory},
 };
 
@@ -179,11 +179,7 @@ impl Memory for Connect<'_, '_> {
     }
 
     fn holds(&self, root: u32, backend: u32) -> bool {
-        let Some(mut walk) = Walk::new(self, root, backend) else {
-            return false;
-        };
-        while walk.step(self) {}
-        walk.has_found()
+        member::holds(self, root, backend)
     }
 }
 

@@ -12,7 +12,7 @@ use sluice_node_abi::{
     keys::{Address, FrontendKey},
     maps::{self, Setting},
     tally::Tally,
-    values::{Backend, Caller, Frontend, Group, Health, NodeAddress, Port, Table},
+    values::{Backend, BackendRow, Caller, Frontend, Group, NodeAddress, Port, Table},
     verdict::Verdict,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
@@ -40,9 +40,8 @@ pub struct Kernel {
     pub tables: Mapped<Table>,
     pub slots: Mapped<u32>,
     pub groups: Mapped<Group>,
-    pub backends: Mapped<Backend>,
+    pub backends: Mapped<BackendRow>,
     pub counters: Mapped<u64>,
-    pub health: Mapped<Health>,
     pub settings: Mapped<u64>,
     pub verdicts: PerCpuArray<MapData, u64>,
     pub tallies: PerCpuArray<MapData, u64>,
@@ -87,7 +86,6 @@ impl Kernel {
             groups: open(pins, maps::GROUPS, |map| Mapped::open(&map))?,
             backends: open(pins, maps::BACKENDS, |map| Mapped::open(&map))?,
             counters: open(pins, maps::COUNTERS, |map| Mapped::open(&map))?,
-            health: open(pins, maps::HEALTH, |map| Mapped::open(&map))?,
             settings: open(pins, maps::SETTINGS, |map| Mapped::open(&map))?,
             verdicts: open(pins, maps::VERDICTS, |map| {
                 Ok(PerCpuArray::try_from(Map::PerCpuArray(map))?)
@@ -176,10 +174,10 @@ impl Kernel {
             }
             Place::Generation => self.put(&Entry::Generation(0)),
             Place::Counter(index) => self.put(&Entry::Counter(index)),
-            // The number of its open sockets is reset when the id is given out again.
+            // A socket may be counted down even now; whoever gets the id next starts at none.
             Place::Backend(id) => self
                 .backends
-                .write(id, Backend::default())
+                .write(id, BackendRow::default())
                 .map_err(in_map(maps::BACKENDS)),
             Place::Slots(offset, length) => {
                 let zeros = (0..length).map(|_| 0);
@@ -191,14 +189,17 @@ impl Kernel {
         }
     }
 
+    /// A row that is only put right goes on counting its sockets.
     fn put_backend(&self, id: u32, backend: Backend) -> Result<(), MapsError> {
         let failed = in_map(maps::BACKENDS);
-        if self.backends.read(id).map_err(failed)?.generation != backend.generation {
-            self.health
-                .write(id, Health::default())
-                .map_err(in_map(maps::HEALTH))?;
-        }
-        self.backends.write(id, backend).map_err(failed)
+        let there = self.backends.read(id).map_err(failed)?;
+        let sockets = if there.backend.generation == backend.generation {
+            there.sockets
+        } else {
+            0
+        };
+        let row = BackendRow { backend, sockets };
+        self.backends.write(id, row).map_err(failed)
     }
 
     fn put_slots(&self, offset: u32, run: impl Iterator<Item = u32>) -> Result<(), ElementError> {
@@ -247,8 +248,8 @@ impl Maps for Kernel {
         read(maps::GROUPS, &self.groups, |id, group| {
             image.groups.set(id, group);
         })?;
-        read(maps::BACKENDS, &self.backends, |id, backend| {
-            image.backends.set(id, backend);
+        read(maps::BACKENDS, &self.backends, |id, row| {
+            image.backends.set(id, row.backend);
         })?;
         read(maps::SLOTS, &self.slots, |index, slot| {
             image.slots.set(index, slot);

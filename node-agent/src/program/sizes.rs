@@ -48,7 +48,7 @@ const COUNTERS_PER_FRONTEND: u32 = capacity::COUNTERS / capacity::FRONTENDS;
 
 impl Sizes {
     /// The capacities that follow, by the name of the map. Others are what the object says.
-    pub const fn capacities(self) -> [(&'static str, u32); 9] {
+    pub const fn capacities(self) -> [(&'static str, u32); 8] {
         let Self {
             max_frontends: frontends,
             max_backends: backends,
@@ -61,7 +61,6 @@ impl Sizes {
             (maps::GROUPS, frontends),
             (maps::COUNTERS, frontends * COUNTERS_PER_FRONTEND),
             (maps::BACKENDS, backends),
-            (maps::HEALTH, backends),
             (maps::SLOTS, backends * SLOTS_PER_BACKEND),
             (maps::AFFINITY, affinities),
         ]
@@ -95,7 +94,6 @@ mod tests {
             (maps::GROUPS, capacity::GROUPS),
             (maps::COUNTERS, capacity::COUNTERS),
             (maps::BACKENDS, capacity::BACKENDS),
-            (maps::HEALTH, capacity::BACKENDS),
             (maps::SLOTS, capacity::SLOTS),
             (maps::AFFINITY, capacity::AFFINITY),
         ] {

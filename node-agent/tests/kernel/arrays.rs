@@ -17,10 +17,11 @@ pub(crate) fn an_array_is_the_kernels_wherever_the_window_lies() -> Result<()> {
     let bed = Bed::start(Refusal::SetRetval)?;
     let tables = &bed.maps.tables;
     let length = tables.capacity();
-    // Borders of windows cut elements of 24 bytes; these are the last before each border, and the ends.
+    // The last elements before each border of windows, and the ends.
+    let size = u32::try_from(size_of::<Table>())?;
     let borders = (1..)
-        .map(|border| border * 64 * 1024 / 24)
-        .take_while(|index| *index < length);
+        .map(|border| border * 64 * 1024 / size - 1)
+        .take_while(|index| *index < length - 1);
     let indexes: Vec<u32> = [0].into_iter().chain(borders).chain([length - 1]).collect();
     ensure!(
         indexes.len() > 10,
@@ -33,6 +34,7 @@ pub(crate) fn an_array_is_the_kernels_wherever_the_window_lies() -> Result<()> {
         counter: index.swap_bytes(),
         next: index,
         affinity: !index,
+        ..Table::default()
     };
     // To and fro, so that the window moves for each.
     for (from, to) in indexes.iter().zip(indexes.iter().rev()) {
@@ -41,7 +43,7 @@ pub(crate) fn an_array_is_the_kernels_wherever_the_window_lies() -> Result<()> {
     }
 
     let map = MapData::from_pin(bed.pins.map(maps::TABLES))?;
-    let kernels: Array<_, [u32; 6]> = Map::Array(map).try_into()?;
+    let kernels: Array<_, [u32; 16]> = Map::Array(map).try_into()?;
     for index in &indexes {
         let held: Table = transmute!(kernels.get(index, 0)?);
         ensure!(held == table(*index), "{index}: {held:?}");

@@ -1,6 +1,7 @@
 //! A light node with our programs on its cgroup and rows that a test writes itself.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -8,7 +9,7 @@ use std::{
 use anyhow::Result;
 use sluice_node_abi::{
     keys::{self, FrontendKey},
-    values::{Backend, Frontend, Group, Port, Table, mode},
+    values::{Backend, BackendRow, Frontend, Group, Port, Table, mode},
 };
 use sluice_node_agent::{
     maps::kernel::Kernel,
@@ -74,10 +75,9 @@ impl Bed {
 
     /// How many sockets count as open, over all backends that there are.
     pub(crate) fn open_sockets(&self) -> Result<u64> {
-        let mut ids = Vec::new();
-        self.maps.backends.each(|id, _| ids.push(id))?;
-        let sockets = |id| Ok(self.maps.health.read(id)?.sockets);
-        ids.into_iter().map(sockets).sum()
+        let mut sum = 0;
+        self.maps.backends.each(|_, row| sum += row.sockets)?;
+        Ok(sum)
     }
 
     /// An id that no map has in use yet.
@@ -100,16 +100,18 @@ impl Bed {
         let mut ids = Vec::new();
         for backend in backends {
             let id = self.id();
-            self.maps.backends.write(
-                id,
-                Backend {
-                    address: keys::address(backend.ip()),
-                    port: backend.port().to_be_bytes(),
-                    protocol,
-                    reserved: 0,
-                    generation: id,
-                },
-            )?;
+            let backend = Backend {
+                address: keys::address(backend.ip()),
+                port: backend.port().to_be_bytes(),
+                protocol,
+                reserved: 0,
+                generation: id,
+            };
+            let row = BackendRow {
+                backend,
+                sockets: 0,
+            };
+            self.maps.backends.write(id, row)?;
             ids.push(id);
         }
         self.group_of(&ids)
@@ -131,21 +133,43 @@ impl Bed {
         Ok(id)
     }
 
+    /// A table that leads to these groups, or is the only one, and lists their backends.
     pub(crate) fn table(&mut self, mode: u32, groups: &[u32]) -> Result<u32> {
-        let (offset, length) = self.slots(groups)?;
+        let mut members = BTreeSet::new();
+        for group in groups.iter().filter(|group| **group != 0) {
+            members.extend(self.backends_of(*group)?);
+        }
+        let members: Vec<u32> = members.into_iter().collect();
         let id = self.id();
-        self.maps.tables.write(
-            id,
-            Table {
-                mode,
-                offset,
-                length,
-                counter: id,
-                next: 0,
-                affinity: 0,
-            },
-        )?;
+        let mut table = Table::default();
+        let carried = if let [group] = *groups
+            && group != 0
+        {
+            let row = self.maps.groups.read(group)?;
+            table.group = group;
+            table.mode = row.mode;
+            (table.offset, table.length) = (row.offset, row.length);
+            table.counter = row.counter;
+            self.backends_of(group)?
+        } else {
+            table.mode = mode;
+            (table.offset, table.length) = self.slots(groups)?;
+            table.counter = id;
+            groups.to_vec()
+        };
+        (table.members, table.member_count) = self.slots(&members)?;
+        for (slot, content) in table.carried.iter_mut().zip(carried) {
+            *slot = content;
+        }
+        self.maps.tables.write(id, table)?;
         Ok(id)
+    }
+
+    /// What stands in a group's slots.
+    fn backends_of(&self, group: u32) -> Result<Vec<u32>> {
+        let Group { offset, length, .. } = self.maps.groups.read(group)?;
+        let slots = (offset..offset + length).map(|slot| self.maps.slots.read(slot));
+        Ok(slots.collect::<Result<_, _>>()?)
     }
 
     /// A port that answers at this address with this table.

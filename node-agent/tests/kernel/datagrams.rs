@@ -7,7 +7,7 @@ use sluice_node_abi::{
     datagrams::PAIRS,
     keys,
     tally::Tally,
-    values::{Backend, Port, mode},
+    values::{Port, mode},
     verdict::Verdict,
 };
 use sluice_node_agent::program::Refusal;
@@ -212,7 +212,7 @@ pub(crate) fn a_backend_that_is_gone_is_replaced_at_the_next_send_and_no_other()
     let of = |address: SocketAddr| {
         let row = rows
             .iter()
-            .find(|(_, row)| row.address == keys::address(address.ip()));
+            .find(|(_, row)| row.backend.address == keys::address(address.ip()));
         row.map(|(id, _)| *id).context("a row of the backend")
     };
     let (second, third) = (of(all[1])?, of(all[2])?);
@@ -234,10 +234,8 @@ pub(crate) fn a_backend_that_is_gone_is_replaced_at_the_next_send_and_no_other()
     }
 
     // A row that is somebody else's by now: another generation.
-    let row = Backend {
-        generation: bed.id(),
-        ..bed.maps.backends.read(third)?
-    };
+    let mut row = bed.maps.backends.read(third)?;
+    row.backend.generation = bed.id();
     bed.maps.backends.write(third, row)?;
     let chosen_anew = bed.maps.verdicts()?;
     for (program, before) in programs.iter().zip(&kept) {

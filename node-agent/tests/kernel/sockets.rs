@@ -301,7 +301,7 @@ pub(crate) fn open_sockets_are_counted_until_they_close() -> Result<()> {
     let mut backends = Vec::new();
     bed.maps.backends.each(|id, _| backends.push(id))?;
     let backend = *backends.first().context("a backend")?;
-    let open = |bed: &Bed| Ok::<_, anyhow::Error>(bed.maps.health.read(backend)?.sockets);
+    let open = |bed: &Bed| Ok::<_, anyhow::Error>(bed.maps.backends.read(backend)?.sockets);
 
     ensure!(open(&bed)? == 0);
     let running = client.start_load(&Load::on([service]).until_stopped().threads(3))?;
