@@ -311,11 +311,9 @@ fn a_difference_between_wanted_and_live_maps_is_a_failure() -> Result<()> {
     let bed = Bed::start()?;
     // Somebody else makes every port answer with the table of another.
     let maps = Kernel::open(&Pins::new(bed.node.bpffs()))?;
-    let ports: Vec<_> = maps
-        .ports
-        .iter()
-        .filter(|(_, port)| port.generation() != 0)
-        .collect();
+    let mut ports = Vec::new();
+    maps.ports.each(|id, port| ports.push((id, port)))?;
+    ports.retain(|(_, port)| port.generation() != 0);
     ensure!(ports.len() >= 3, "{ports:?}");
     for ((id, _), (_, other)) in ports.iter().zip(ports.iter().cycle().skip(1)) {
         maps.ports.swap(*id, *other)?;

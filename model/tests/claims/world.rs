@@ -73,9 +73,10 @@ impl World {
     }
 
     pub(crate) fn set(&mut self, manifest: Value) {
-        match facts::parse(manifest.clone()) {
+        let text = manifest.to_string();
+        match facts::parse(manifest) {
             Ok(change) => self.index.apply(change),
-            Err(error) => panic!("{manifest}: {error:?}"),
+            Err(error) => panic!("{text}: {error:?}"),
         }
     }
 
