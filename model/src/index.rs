@@ -117,7 +117,7 @@ impl Index {
         }
     }
 
-    /// The index of an agent on this node. Without a node, no endpoint is near.
+    /// The index of an agent on this node. Without one the whole cluster is seen from no node in particular.
     #[must_use]
     pub fn on_node(mut self, key: NodeKey) -> Self {
         let mark = Mark::of(key.0.name());
@@ -164,6 +164,12 @@ impl Index {
 
     pub fn snapshot(&self) -> Option<Snapshot<'_>> {
         self.awaited.is_empty().then_some(Snapshot { index: self })
+    }
+
+    /// Whether changes have touched anything since the last calls of those below.
+    pub fn is_dirty(&self) -> bool {
+        let Places { nodes, callers } = self.dirty_places;
+        nodes || callers || !self.dirty.is_empty() || !self.dirty_claims.is_empty()
     }
 
     /// The Services that changes have touched since the last call.

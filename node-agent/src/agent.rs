@@ -79,12 +79,10 @@ impl<M: Maps> Agent<M> {
         })
     }
 
-    /// The agent of this node. Without a name, no endpoint is near.
+    /// The agent of this node.
     #[must_use]
-    pub fn on_node(mut self, name: &str) -> Self {
-        if let Some(key) = NodeKey::parse("", name) {
-            self.index = self.index.on_node(key);
-        }
+    pub fn on_node(mut self, key: NodeKey) -> Self {
+        self.index = self.index.on_node(key);
         self
     }
 
@@ -185,6 +183,11 @@ impl<M: Maps> Agent<M> {
             Some(Err(failure)) => Err(format!("the self-test failed: {failure}")),
             Some(Ok(_)) => Ok(()),
         }
+    }
+
+    /// Whether a pass has something new to look at.
+    pub fn has_news(&self) -> bool {
+        self.index.awaited().is_empty() && self.index.is_dirty()
     }
 
     /// Whether there is something to say of this node: a pass was made, and a connect of its own

@@ -4,13 +4,15 @@ use std::{error::Error, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, error::ErrorKind};
+use sluice_model::key::NodeKey;
 use sluice_node_abi::maps::{self, Setting};
 use sluice_runtime::{
     admin::Admin,
     client::{ClientError, Server},
+    pause::Pause,
     shutdown::Shutdown,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -55,6 +57,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 async fn serve(run: &Run) -> Result<()> {
+    let own_node = NodeKey::parse("", &run.node_name)
+        .with_context(|| format!("{:?} cannot be the name of a node", run.node_name))?;
     let features = Features::probe()?;
     features.sufficient()?;
     let cgroup_root = node::cgroup_root(run.cgroup_root.as_deref())?;
@@ -83,7 +87,7 @@ async fn serve(run: &Run) -> Result<()> {
     maps.go_on_from(&found)?;
     let network = node::network_cookie().context("cannot tell the host's network namespace")?;
     maps.set(Setting::HostNetwork, network)?;
-    let mut agent = Agent::start(maps)?.on_node(&run.node_name);
+    let mut agent = Agent::start(maps)?.on_node(own_node);
     let tree = Tree::read(&cgroup_root);
     agent.maps().set(Setting::CallerLevels, tree.setting())?;
     agent.find_callers(&tree);
@@ -184,21 +188,35 @@ async fn follow_callers(handle: Handle<Kernel>, root: PathBuf, shutdown: Shutdow
     };
     let mut stop = std::pin::pin!(shutdown.asked());
     loop {
-        let tree = tokio::select! {
+        let told = tokio::select! {
             () = &mut stop => return,
-            tree = callers.next() => tree,
+            told = async { tell(&handle, callers.next().await).await } => told,
         };
-        let told = handle.ask(move |agent| {
-            let levels = agent.maps().set(Setting::CallerLevels, tree.setting());
-            agent.find_callers(&tree);
-            agent.pass();
-            levels
-        });
-        match told.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => error!(error = &error as &dyn Error, "cannot tell callers apart"),
-            Err(Ended) => return,
+        if let Err(Ended) = told {
+            return;
         }
+    }
+}
+
+/// Tries until the maps have it.
+async fn tell(handle: &Handle<Kernel>, tree: Tree) -> Result<(), Ended> {
+    let mut pause = Pause::default();
+    loop {
+        let tree = tree.clone();
+        let told = handle.ask(move |agent| {
+            agent.find_callers(&tree);
+            agent.maps().set(Setting::CallerLevels, tree.setting())
+        });
+        let Err(error) = told.await? else {
+            return Ok(());
+        };
+        let again_in = pause.longer();
+        error!(
+            error = &error as &dyn Error,
+            ?again_in,
+            "cannot tell callers apart"
+        );
+        sleep(again_in).await;
     }
 }
 

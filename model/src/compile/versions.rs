@@ -67,7 +67,7 @@ pub(super) fn endpoints(
     let of_state = |state| {
         let all = candidates(snapshot, service, port, id.family);
         all.filter(move |candidate| {
-            let here = || snapshot.is_own_node(candidate.endpoint.node);
+            let here = || snapshot.is_near(candidate.endpoint.node);
             candidate.endpoint.state == state && (id.reach == Reach::Cluster || here())
         })
     };

@@ -103,6 +103,12 @@ impl<'a> Snapshot<'a> {
         self.index.own_node.as_ref().map(|own| &own.key)
     }
 
+    /// Whether callers who stay on their node reach what is on this one. Seen from no node in particular, each
+    /// endpoint is near to somebody.
+    pub fn is_near(self, node: Mark) -> bool {
+        self.index.own_node.is_none() || self.is_own_node(node)
+    }
+
     pub fn is_own_node(self, node: Mark) -> bool {
         let own = self.index.own_node.as_ref();
         own.is_some_and(|own| own.mark == node)

@@ -14,7 +14,7 @@
 //! - `findings`, `image`, `writes` (of the last pass)
 //! - `connect ADDRESS/PROTOCOL [N [from the host]]`: where N connects of a pod of node-1, or of the
 //!   node itself, end up, by the kernel's own `front` and `choose`
-//! - `status NAMESPACE/NAME`: what would be a split's status
+//! - `status NAMESPACE/NAME [of the cluster]`: what would be a split's status, by node-1 or seen from no node
 //! - `explain ADDRESS/PROTOCOL`
 //!
 //! `SLUICE_UPDATE=1` writes the answers into the files; then read the difference.

@@ -115,7 +115,8 @@ impl Node {
             ["connect", frontend, times, "from", "the", "host"] => {
                 self.connect(Caller::HOST, frontend, times)?
             }
-            ["status", split] => self.status(split)?,
+            ["status", split] => status(&self.state, &self.index, split)?,
+            ["status", split, "of", "the", "cluster"] => self.cluster_status(split)?,
             ["explain", frontend] => {
                 let frontend = parse_frontend(frontend)?;
                 let explanation = self.state.explain(Caller::default(), frontend);
@@ -279,33 +280,44 @@ impl Node {
         Ok(text)
     }
 
-    fn status(&self, split: &str) -> Result<String, String> {
-        let (namespace, name) = split.split_once('/').ok_or("namespace/name, please")?;
-        let key = SplitKey::parse(namespace, name).ok_or("not a name")?;
-        let Some(status) = self.state.split_status(&self.index, &key) else {
-            return Ok("there is no such split".to_owned());
-        };
-        let mut text = String::new();
-        for version in status.versions {
-            let _ = writeln!(
-                text,
-                "{}: weight {} effective {} share {} ready {} {}",
-                version.name,
-                version.weight,
-                version.effective,
-                version.share,
-                version.ready,
-                version.reason.name()
-            );
+    /// As whoever sees the whole cluster, from no node of it, would have it.
+    fn cluster_status(&self, split: &str) -> Result<String, String> {
+        let mut index = Index::awaiting([]);
+        for manifest in self.objects.values() {
+            index.apply(facts::parse(manifest.clone()).map_err(|error| format!("{error:?}"))?);
         }
-        for condition in status.conditions {
-            let kind = format!("{:?}", condition.kind);
-            let (status, reason) = (condition.status, condition.reason.name());
-            let line = format!("{kind}={status} {reason} {}", condition.message);
-            let _ = writeln!(text, "{}", line.trim_end());
-        }
-        Ok(text)
+        let mut state = State::new(self.capacities);
+        state.pass(&mut index, &Image::default());
+        status(&state, &index, split)
     }
+}
+
+fn status(state: &State, index: &Index, split: &str) -> Result<String, String> {
+    let (namespace, name) = split.split_once('/').ok_or("namespace/name, please")?;
+    let key = SplitKey::parse(namespace, name).ok_or("not a name")?;
+    let Some(status) = state.split_status(index, &key) else {
+        return Ok("there is no such split".to_owned());
+    };
+    let mut text = String::new();
+    for version in status.versions {
+        let _ = writeln!(
+            text,
+            "{}: weight {} effective {} share {} ready {} {}",
+            version.name,
+            version.weight,
+            version.effective,
+            version.share,
+            version.ready,
+            version.reason.name()
+        );
+    }
+    for condition in status.conditions {
+        let kind = format!("{:?}", condition.kind);
+        let (status, reason) = (condition.status, condition.reason.name());
+        let line = format!("{kind}={status} {reason} {}", condition.message);
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    Ok(text)
 }
 
 fn listed() -> Index {

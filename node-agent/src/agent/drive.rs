@@ -83,31 +83,35 @@ pub async fn drive<M: Maps>(
     let mut retry = Retry::default();
     let mut attached = false;
     loop {
-        tokio::select! {
+        let done = tokio::select! {
             () = &mut stop => return,
             news = input.next() => {
                 report_problems(agent.problems(), &news.problems);
                 agent.hear(news);
-                let done = pass(&mut agent);
-                if done.as_ref().is_some_and(|done| done.compiled >= MANY) {
-                    memory::give_back();
-                }
-                if done.is_some() && !attached {
-                    attached = true;
-                    check.reset_immediately();
-                }
-                retry.note(done);
+                pass(&mut agent)
             }
-            () = retry.due() => retry.note(pass(&mut agent)),
+            () = retry.due() => pass(&mut agent),
             Some(question) = questions.recv() => {
                 question(&mut agent);
-                continue;
+                // Most only ask; who follows the cgroups brings news.
+                if !agent.has_news() {
+                    continue;
+                }
+                pass(&mut agent)
             }
             _ = check.tick(), if attached => {
                 look_after(&mut agent, &mut programs);
-                retry.note(pass(&mut agent));
+                pass(&mut agent)
             }
+        };
+        if done.as_ref().is_some_and(|done| done.compiled >= MANY) {
+            memory::give_back();
         }
+        if done.is_some() && !attached {
+            attached = true;
+            check.reset_immediately();
+        }
+        retry.note(done);
         turns.send_replace(());
     }
 }

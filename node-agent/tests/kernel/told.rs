@@ -2,7 +2,11 @@
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
-use sluice_model::{change::Change, facts, key::Kind};
+use sluice_model::{
+    change::Change,
+    facts,
+    key::{Kind, NodeKey},
+};
 use sluice_node_abi::maps::Setting;
 use sluice_node_agent::{
     agent::Agent,
@@ -24,7 +28,8 @@ impl Told {
         let maps = bed.own_maps()?;
         let network = bed.node.netns().run(|| Ok(node::network_cookie()?))?;
         maps.set(Setting::HostNetwork, network)?;
-        let mut agent = Agent::start(maps)?.on_node(bed.node.name());
+        let own = NodeKey::parse("", bed.node.name()).context("the name of a node")?;
+        let mut agent = Agent::start(maps)?.on_node(own);
         let nothing = |kind| Change::Relisted(kind, Default::default());
         agent.hear(news(Kind::ALL.map(nothing).into()));
         let mut told = Self { agent };

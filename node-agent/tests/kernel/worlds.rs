@@ -14,7 +14,7 @@ use sluice_model::{
     change::Change,
     desired::Backend,
     image::Image,
-    key::{self, Frontend, Kind, Protocol},
+    key::{self, Frontend, Kind, NodeKey, Protocol},
     oracle::{self, Answer, Odds},
 };
 use sluice_node_agent::{
@@ -66,6 +66,10 @@ pub(crate) fn objects_maps_and_connects_say_the_same() -> Result<()> {
     Ok(())
 }
 
+fn own_node() -> Result<NodeKey> {
+    NodeKey::parse("", OWN_NODE).context("the name of a node")
+}
+
 pub(crate) fn writes_that_fail_at_random_still_end_in_the_same_image() -> Result<()> {
     let worlds = if is_long() { 200 } else { 20 };
     let place = Place::make()?;
@@ -75,7 +79,7 @@ pub(crate) fn writes_that_fail_at_random_still_end_in_the_same_image() -> Result
         rng: rng.fork(),
         failures: 0,
     };
-    let mut agent = Agent::start(flaky)?.on_node(OWN_NODE);
+    let mut agent = Agent::start(flaky)?.on_node(own_node()?);
     agent.hear(listed());
     let mut told = Vec::new();
     for _ in 0..worlds {

@@ -5,12 +5,7 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, anyhow};
 use fastrand::Rng;
 use serde_json::{Value, json};
-use sluice_model::{
-    change::Change,
-    facts,
-    image::Image,
-    key::{self, NodeKey},
-};
+use sluice_model::{change::Change, facts, image::Image, key};
 use sluice_node_agent::inputs::News;
 use sluice_testbed::{node::Node, pod::Pod};
 
@@ -80,8 +75,7 @@ impl World {
 
     /// The image that a new agent with empty maps would want.
     pub(super) fn image(&self) -> Result<Image> {
-        let own = NodeKey::parse("", OWN_NODE).context("a name")?;
-        let mut index = sluice_model::index::Index::awaiting([]).on_node(own);
+        let mut index = sluice_model::index::Index::awaiting([]).on_node(super::own_node()?);
         for change in Self::changes(&self.manifests)? {
             index.apply(change);
         }
