@@ -70,6 +70,29 @@ impl Tree {
     }
 }
 
+/// The cgroups of these pods, those of their containers among them: a pod's processes are in cgroups below its own.
+pub fn within(root: &Path, pods: &BTreeSet<u64>) -> BTreeSet<u64> {
+    let mut found = BTreeSet::new();
+    if !pods.is_empty() {
+        gather(root, pods, false, &mut found);
+    }
+    found
+}
+
+fn gather(folder: &Path, pods: &BTreeSet<u64>, is_inside: bool, found: &mut BTreeSet<u64>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(data) = entry.metadata() else { continue };
+        if !data.is_dir() {
+            continue;
+        }
+        let is_inside = is_inside || pods.contains(&data.ino());
+        if is_inside {
+            found.insert(data.ino());
+        }
+        gather(&entry.path(), pods, is_inside, found);
+    }
+}
+
 /// Follows the tree; [`next`](Self::next) waits for another one.
 pub struct Callers {
     root: PathBuf,

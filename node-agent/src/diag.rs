@@ -3,7 +3,7 @@
 //!
 //! A [`Diag`] belongs to the namespace that the thread was in when it was opened, wherever the thread
 //! goes later. Answers come as netlink messages whose attributes are read by hand: there are
-//! three kinds that matter.
+//! few kinds that matter.
 
 use std::{
     io,
@@ -27,6 +27,8 @@ const REQ_MAP_FD: u16 = 1;
 const SK_BPF_STORAGES: u16 = 20;
 const SK_BPF_STORAGE: u16 = 1;
 const STORAGE_VALUE: u16 = 3;
+/// Attribute of an answer, beside that: since Linux 5.8.
+const CGROUP_ID: u16 = 21;
 /// Flags above an attribute's kind.
 const KIND: u16 = 0x3fff;
 const NESTED: u16 = 0x8000;
@@ -78,6 +80,8 @@ pub struct Connected {
     id: Id,
     /// What our programs keep in it, if they sent it anywhere.
     pub state: Option<Socket>,
+    /// The id of the cgroup that it was made in.
+    pub cgroup: Option<u64>,
 }
 
 impl Connected {
@@ -313,6 +317,7 @@ fn connected(family: Family, protocol: Protocol, payload: &[u8]) -> Option<Conne
         protocol,
         id: answer.id,
         state: value.and_then(|value| Socket::read_from_bytes(value).ok()),
+        cgroup: attribute(attributes, CGROUP_ID).and_then(|id| u64::read_from_bytes(id).ok()),
     })
 }
 

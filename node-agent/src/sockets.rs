@@ -8,7 +8,8 @@
 //! It never ends a socket that is not connected, or one that an application opened straight to a
 //! backend: such a socket carries nothing of ours and does not lead to a frontend. One that leads to a
 //! *frontend* and carries nothing was connected before our programs were there: it may be with any
-//! backend that the frontend had since it was first seen, so it is ended when one of these goes.
+//! backend that the frontend had since it was first seen, so it is ended when one of these goes. But one of
+//! a pod that opted out carries nothing because it is not ours, and is left alone.
 
 pub mod judge;
 pub mod spaces;
@@ -34,11 +35,12 @@ use tracing::{info, warn};
 
 use crate::{
     agent::{Ended, Handle},
+    callers,
     diag::{Connected, Diag, Family, Protocol},
     maps::Maps,
     program::Survey,
 };
-use judge::{Found, Judgement, Service};
+use judge::{Found, Judgement, Scope, Service};
 use spaces::Space;
 
 /// Between two looks at least, however fast the agent passes.
@@ -133,8 +135,8 @@ impl<M: Maps + 'static> Sockets<M> {
 
     /// One look at everything; ends what has to end.
     pub async fn look(&mut self) -> Result<Look, Ended> {
-        let with_tcp = self.agent.ask(|agent| judge::cutting(agent.index()));
-        let view = self.view(with_tcp.await?).await;
+        let scope = self.agent.ask(|agent| judge::scope(agent)).await?;
+        let view = self.view(scope).await;
         let wanted = view.seen.iter().flat_map(|seen| &seen.sockets);
         let wanted: BTreeSet<Frontend> = wanted.filter_map(judge::frontend_of).collect();
         let judgement = self
@@ -155,7 +157,7 @@ impl<M: Maps + 'static> Sockets<M> {
         Ok(look)
     }
 
-    async fn view(&self, with_tcp: bool) -> View {
+    async fn view(&self, scope: Scope) -> View {
         let (root, storage) = (self.cgroup_root.clone(), Arc::clone(&self.storage));
         let view = on_a_thread(move || {
             // First: a socket that is connected meanwhile is then not known, and left alone.
@@ -163,9 +165,17 @@ impl<M: Maps + 'static> Sockets<M> {
             let mut view = View::default();
             let (spaces, failures) = spaces::below(&root);
             view.failures.extend(failures);
+            let opted_out = callers::within(&root, &scope.opted_out);
+            let is_not_ours = |socket: &Connected| {
+                let is_apart = |cgroup| opted_out.contains(&cgroup);
+                socket.state.is_none() && socket.cgroup.is_some_and(is_apart)
+            };
             for space in spaces {
-                match list(&space, with_tcp, &storage.map, &kept) {
-                    Ok(sockets) => view.seen.push(Seen { space, sockets }),
+                match list(&space, scope.with_tcp, &storage.map, &kept) {
+                    Ok(mut sockets) => {
+                        sockets.retain(|socket| !is_not_ours(socket));
+                        view.seen.push(Seen { space, sockets });
+                    }
                     Err(error) => view.failures.push(error),
                 }
             }

@@ -11,7 +11,7 @@ use std::{
 
 use sluice_model::{
     desired::{Desired, Port},
-    index::{Index, Snapshot},
+    index::Snapshot,
     key::{self, Frontend},
 };
 use sluice_node_abi::{keys, values::Socket};
@@ -102,9 +102,25 @@ pub fn has_lost(known: &BTreeSet<SocketAddr>, found: Found<'_>) -> bool {
     }
 }
 
-/// Whether any Service wants its TCP connections to end with their backends.
-pub fn cutting(index: &Index) -> bool {
-    index.services().values().any(|service| service.cuts)
+/// What has to be looked at.
+pub struct Scope {
+    /// Any Service wants its TCP connections to end with their backends.
+    pub with_tcp: bool,
+    /// The cgroups of pods whose connects are left alone.
+    pub opted_out: BTreeSet<u64>,
+}
+
+pub fn scope<M: Maps>(agent: &Agent<M>) -> Scope {
+    let callers = &agent.state().desired().callers;
+    let opted_out = callers.iter().filter(|(_, treatment)| treatment.opted_out);
+    Scope {
+        with_tcp: agent
+            .index()
+            .services()
+            .values()
+            .any(|service| service.cuts),
+        opted_out: opted_out.map(|(cgroup, _)| *cgroup).collect(),
+    }
 }
 
 /// Looks the frontends up. `None` until every input has listed.

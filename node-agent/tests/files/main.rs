@@ -56,6 +56,7 @@ fn main() -> ExitCode {
             test!(what_is_switched_off_stays_off_until_it_is_switched_on),
             test!(datagram_sockets_end_when_their_backend_goes_and_no_others),
             test!(sockets_from_before_the_agent_end_too),
+            test!(sockets_of_a_pod_that_opted_out_are_left_alone),
             test!(a_backend_goes_in_many_ways_and_a_draining_one_is_not_gone),
             test!(connections_end_with_their_backend_where_their_service_says_so),
             test!(a_flow_finds_the_first_endpoint_that_comes_and_is_refused_until_then),

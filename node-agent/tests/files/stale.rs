@@ -150,6 +150,51 @@ pub(crate) fn sockets_from_before_the_agent_end_too() -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn sockets_of_a_pod_that_opted_out_are_left_alone() -> Result<()> {
+    let dns = Dns::open()?;
+    let clients = [
+        dns.bed.node.pod("ordinary").start()?,
+        dns.bed.node.pod("apart").start()?,
+    ];
+    let objects = clients.iter().map(|client| {
+        let apart = (client.name() == "apart").to_string();
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": client.name(), "namespace": "shop", "uid": client.uid(),
+                "labels": {"sluice.dev/opt-out": apart},
+            },
+            "spec": {"nodeName": dns.bed.node.name(), "containers": []},
+        })
+    });
+    dns.bed.write("pods.yaml", &objects.collect::<Vec<_>>())?;
+    let service = services()?[0];
+    let open = |client: &'static str, program: &Program<'_>| -> Result<()> {
+        let seen = program.run(&[Step::udp(Family::of(service)), Step::connect(0, service)])?;
+        ensure!(seen[1] == Ok(Seen::Done), "{client}: {seen:?}");
+        Ok(())
+    };
+    let [ordinary, apart] = [clients[0].program(), clients[1].program()];
+    open("ordinary, before the agent", &ordinary)?;
+    open("apart, before the agent", &apart)?;
+    let _agent = dns.bed.ready_agent()?;
+    let later = clients[1].program();
+    open("apart, beside the agent", &later)?;
+    dns.await_looks()?;
+    dns.endpoints(&[1, 2])?;
+    eventually(PATIENCE, "the end of the ordinary pod's socket", || {
+        ensure!(ordinary.run(&[Step::peer_name(0)])?[0].is_err());
+        Ok(())
+    })?;
+    dns.await_looks()?;
+    for program in [&apart, &later] {
+        let seen = program.run(&[Step::peer_name(0), Step::TakeError { socket: 0 }])?;
+        let expected = [Ok(Seen::Name(service)), Ok(Seen::NothingPending)];
+        ensure!(seen == expected, "{seen:?}");
+    }
+    Ok(())
+}
+
 pub(crate) fn a_backend_goes_in_many_ways_and_a_draining_one_is_not_gone() -> Result<()> {
     let dns = Dns::open()?;
     let _agent = dns.bed.ready_agent()?;
