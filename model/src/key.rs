@@ -162,6 +162,13 @@ keys! {
     NamespaceKey is a Namespace,
 }
 
+impl ServiceKey {
+    /// Whether it is the API server's own, by Kubernetes' convention.
+    pub fn is_api_server(&self) -> bool {
+        (self.0.namespace(), self.0.name()) == ("default", "kubernetes")
+    }
+}
+
 /// Any object, by kind and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Subject {

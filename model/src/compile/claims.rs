@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     frontends,
-    ownership::{Named, Owners},
+    ownership::{self, Named, Owners},
     why_unsplittable,
 };
 use crate::{
@@ -78,16 +78,23 @@ fn contest(
     snapshot: Snapshot<'_>,
     touched: impl IntoIterator<Item = ClaimKey>,
 ) -> BTreeSet<ClaimKey> {
-    let mut contest = BTreeSet::new();
-    let mut waiting: Vec<ClaimKey> = touched.into_iter().collect();
+    let mut contest: BTreeSet<ClaimKey> = touched.into_iter().collect();
+    let mut waiting: Vec<ClaimKey> = contest.iter().cloned().collect();
+    let mut met = BTreeSet::new();
     while let Some(key) = waiting.pop() {
-        if let Some((wanted, _)) = snapshot.claim(&key)
-            && !contest.contains(&key)
-        {
-            let rivals = snapshot.rivals(wanted).into_iter();
-            waiting.extend(rivals.filter(|rival| rival.is_like(&key)).cloned());
+        let Some((wanted, _)) = snapshot.claim(&key) else {
+            continue;
+        };
+        // Who names the same meets the same.
+        let is_redirect = matches!(key, ClaimKey::Redirect(_));
+        if !met.insert((is_redirect, wanted.service(), wanted.ip())) {
+            continue;
         }
-        contest.insert(key);
+        for rival in snapshot.rivals(wanted) {
+            if rival.is_like(&key) && contest.insert(rival.clone()) {
+                waiting.push(rival.clone());
+            }
+        }
     }
     contest
 }
@@ -137,10 +144,8 @@ fn of_service(
 ) -> Vec<Frontend> {
     let service = named.service;
     let field = "spec.frontend.service.name";
-    if addresses::is_api_server(service) {
-        let detail = format!("Service {service} is the API server's, and nobody's to claim");
-        let finding = Finding::new(named.subject.clone(), Reason::AddressReserved, detail);
-        findings.push(finding.at(field));
+    if service.is_api_server() {
+        findings.push(ownership::api_server(named.subject.clone(), service).at(field));
         return Vec::new();
     }
     let exposed = |fact: &&Fact| matches!(fact.exposure, Exposure::Cluster(_));

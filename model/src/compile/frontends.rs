@@ -86,14 +86,10 @@ fn winner_over<'a>(
     own: (Claim, Created, &ServiceKey),
     frontend: Frontend,
 ) -> Option<&'a ServiceKey> {
-    let others = snapshot.claimants(&frontend);
-    let claims = others.filter_map(|(key, fact)| {
-        let claims = fact
-            .claims()
-            .filter(|(_, claimed)| key != own.2 && *claimed == frontend);
-        let claim = claims.map(|(claim, _)| claim).min()?;
-        Some((claim, fact.created, key))
-    });
+    let claimants = snapshot.claimants(&frontend);
+    let others = claimants.filter(|(key, _)| *key != own.2);
+    let claims =
+        others.filter_map(|(key, fact)| Some((fact.claim_to(frontend)?, fact.created, key)));
     claims
         .min()
         .filter(|first| *first < own)

@@ -51,6 +51,12 @@ pub(super) fn splits<'a>(
     fact: &'a Fact,
     findings: &mut Vec<Finding>,
 ) -> Owners<PortClaim, Split<'a>> {
+    if service.is_api_server() {
+        let refused = snapshot.splits_on(service);
+        let refused = refused.map(|(key, _)| api_server(key.clone().into(), service));
+        findings.extend(refused.map(|finding| finding.at("spec.service")));
+        return Owners(BTreeMap::new());
+    }
     let claimants = snapshot.splits_on(service).map(|(key, split)| {
         let named = Named {
             subject: key.clone().into(),
@@ -74,6 +80,12 @@ pub(super) fn splits<'a>(
         findings.push(finding.at(claim));
     }
     owners
+}
+
+/// Who decides there decides about everybody's way to the API server.
+pub(super) fn api_server(subject: Subject, service: &ServiceKey) -> Finding {
+    let detail = format!("Service {service} is the API server's, and nobody's to claim");
+    Finding::new(subject, Reason::AddressReserved, detail)
 }
 
 /// A port of one Service.

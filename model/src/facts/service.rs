@@ -83,6 +83,18 @@ impl Fact {
         self.ports.iter().flat_map(|port| self.claims_of(port))
     }
 
+    /// How this Service claims a frontend, if it does. Looks at the ports that can mean it only: there may be
+    /// very many, and addresses too.
+    pub fn claim_to(&self, frontend: Frontend) -> Option<Claim> {
+        let numbers = |port: &ServicePortFact| [Some(port.number), port.node_port];
+        let ports = self.ports.iter().filter(|port| {
+            port.protocol == frontend.protocol && numbers(port).contains(&Some(frontend.port))
+        });
+        let claims = ports.flat_map(|port| self.claims_of(port));
+        let same = claims.filter(|(_, claimed)| *claimed == frontend);
+        same.map(|(claim, _)| claim).min()
+    }
+
     /// What this Service claims for one of its ports, first claims first.
     pub fn claims_of(&self, port: &ServicePortFact) -> impl Iterator<Item = (Claim, Frontend)> {
         let (number, protocol, node_port) = (port.number, port.protocol, port.node_port);

@@ -121,7 +121,8 @@ impl Index {
     }
 
     fn move_claim(&mut self, claim: &ClaimKey, old: Option<Frontend>, new: Option<Frontend>) {
-        for frontend in old.iter().chain(&new) {
+        // Those at the new one are met when this claim is judged.
+        if let Some(frontend) = &old {
             let rivals: Vec<_> = self.rivals(frontend).into_iter().cloned().collect();
             self.dirty_claims.extend(rivals);
         }

@@ -10,9 +10,6 @@ use crate::{
     key::{Frontend, ServiceKey, SliceKey},
 };
 
-/// The namespace and name of the Service that is the API server.
-const API_SERVER: (&str, &str) = ("default", "kubernetes");
-
 impl Index {
     pub(super) fn put_service(&mut self, key: &ServiceKey, fact: Option<service::Fact>) {
         let claims = |fact: Option<&service::Fact>| -> BTreeSet<Frontend> {
@@ -66,7 +63,7 @@ impl Index {
         let Some(service) = old.and_then(|old| old.service.as_ref()) else {
             return false;
         };
-        if (service.0.namespace(), service.0.name()) != API_SERVER {
+        if !service.is_api_server() {
             return false;
         }
         let stays = |fact: &endpoints::Fact| fact.service.as_ref() == Some(service) && serves(fact);

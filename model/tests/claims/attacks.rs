@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use sluice_crds::conditions::Reason::{self, *};
+use sluice_model::{compile, key::ServiceKey};
 
 use crate::world::{World, at, balancing, balancing_key, grant, on, redirect, redirect_key};
 
@@ -218,7 +219,7 @@ fn what_becomes_a_nodes_or_a_services_is_taken_back() {
     let (reason, message) = world.verdict(&key);
     assert_eq!(reason, AddressReserved);
     assert!(message.contains("Service bank/new"), "{message}");
-    let service = sluice_model::key::ServiceKey::parse("bank", "new").expect("a name");
+    let service = ServiceKey::parse("bank", "new").expect("a name");
     world.remove(service.into());
     assert_eq!(world.verdict(&key).0, Accepted);
     world.set(json!({
@@ -226,4 +227,38 @@ fn what_becomes_a_nodes_or_a_services_is_taken_back() {
         "status": {"addresses": [{"type": "InternalIP", "address": "10.96.0.77"}]},
     }));
     assert_eq!(world.verdict(&key).0, AddressReserved);
+}
+
+#[test]
+fn very_many_rivals_are_judged_one_by_one_and_not_pair_by_pair() {
+    let mut world = World::new();
+    for number in 0..20_000 {
+        let name = format!("r{number}");
+        world.set(redirect("shop", &name, 1, &at("192.0.2.77", &[53])));
+    }
+    let (first, last) = (redirect_key("shop", "r0"), redirect_key("shop", "r9999"));
+    assert_eq!(world.verdict(&last).0, AddressNotGranted);
+    world.set(grant("a", "a", &["192.0.2.0/24"], &[]));
+    assert_eq!(world.verdict(&first).0, Accepted);
+    assert_eq!(world.verdict(&last).0, Conflicted);
+}
+
+#[test]
+fn a_service_with_very_many_ports_and_addresses_holds_nobody_up() {
+    let mut world = World::new();
+    let addresses: Vec<_> = (0..200).map(|i| format!("198.51.100.{i}")).collect();
+    let ports: Vec<_> = (1..=1000)
+        .map(|i| json!({"name": format!("p{i}"), "port": i}))
+        .collect();
+    world.set(json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "large", "namespace": "shop"},
+        "spec": {"clusterIP": "10.96.0.88", "externalIPs": addresses, "ports": ports},
+    }));
+    let key = ServiceKey::parse("shop", "large").expect("a name");
+    let snapshot = world.index.snapshot().expect("nothing is awaited");
+    let compiled = compile::service(snapshot, &key)
+        .service
+        .expect("it has ports");
+    let frontends = compiled.ports.iter().map(|port| port.frontends.len());
+    assert_eq!(frontends.sum::<usize>(), 1000 * 201);
 }

@@ -124,13 +124,23 @@ fn findings(object: &Object, cluster: Option<Snapshot<'_>>) -> Vec<Finding> {
 
 /// Of the cluster, all that this claim can meet.
 fn around(cluster: Snapshot<'_>, own: &ClaimKey, frontend: &Frontend) -> Index {
-    let mut met = BTreeMap::new();
-    let mut waiting = vec![(own.clone(), frontend)];
-    while let Some((key, frontend)) = waiting.pop() {
-        let rivals = cluster.rivals(frontend).into_iter();
-        let rivals = rivals.filter(|rival| rival.is_like(own) && !met.contains_key(*rival));
-        waiting.extend(rivals.filter_map(|rival| Some((rival.clone(), cluster.claim(rival)?.0))));
-        met.insert(key, frontend);
+    let mut met = BTreeMap::from([(own.clone(), frontend)]);
+    let mut waiting = vec![frontend];
+    let mut seen = BTreeSet::new();
+    while let Some(frontend) = waiting.pop() {
+        // Who names the same meets the same.
+        if !seen.insert((frontend.service(), frontend.ip())) {
+            continue;
+        }
+        for rival in cluster.rivals(frontend) {
+            if rival.is_like(own)
+                && !met.contains_key(rival)
+                && let Some((frontend, _)) = cluster.claim(rival)
+            {
+                met.insert(rival.clone(), frontend);
+                waiting.push(frontend);
+            }
+        }
     }
     let mut index = Index::awaiting([]);
     let mut set = |object| index.apply(Change::Set(object));

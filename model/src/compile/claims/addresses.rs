@@ -12,17 +12,11 @@ use crate::{
     key::{Name, ServiceKey},
 };
 
-/// By Kubernetes' own convention.
-const API_SERVER: (&str, &str) = ("default", "kubernetes");
 /// By the convention of every installer; what is behind it may have another name.
 const DNS: (&str, &str) = ("kube-system", "kube-dns");
 
-pub(super) fn is_api_server(service: &ServiceKey) -> bool {
-    is(service, API_SERVER)
-}
-
-fn is(service: &ServiceKey, (namespace, name): (&str, &str)) -> bool {
-    (service.0.namespace(), service.0.name()) == (namespace, name)
+fn is_dns(service: &ServiceKey) -> bool {
+    (service.0.namespace(), service.0.name()) == DNS
 }
 
 /// Why this policy may not claim these ports: reason, field and detail.
@@ -79,10 +73,10 @@ fn reserved(
         let elsewhere = service.0.namespace() != policy.namespace();
         if !fact.addresses().contains(&ip) {
             None
-        } else if is(service, DNS) {
+        } else if is_dns(service) {
             let way = "it takes a grant with a range of this address alone";
             (!named).then(|| format!("{ip} is the DNS Service's; {way}"))
-        } else if elsewhere || is_api_server(service) {
+        } else if elsewhere || service.is_api_server() {
             Some(format!("{ip} is the cluster IP of Service {service}"))
         } else {
             None
