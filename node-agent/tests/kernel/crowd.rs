@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -36,6 +37,8 @@ struct Crowd {
 }
 
 static CROWD: Shared<Crowd> = Shared::new(Crowd::gather);
+/// An agent takes what it did not ask for away, and there is one set of maps.
+static TURN: Mutex<()> = Mutex::new(());
 
 impl Crowd {
     fn gather() -> Result<Self> {
@@ -142,6 +145,7 @@ fn moved(before: &[String], after: &[String]) -> BTreeSet<usize> {
 }
 
 pub(crate) fn affinity_moves_the_clients_of_a_backend_that_goes_and_nobody_else() -> Result<()> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let crowd = CROWD.get()?;
     let mut told = Told::start(&crowd.bed)?;
     let ideal = CLIENTS / BACKENDS;
@@ -190,6 +194,7 @@ fn moved_slots(before: &[Backend], after: &[Backend]) -> f64 {
 }
 
 pub(crate) fn a_consistent_service_moves_few_clients_and_takes_them_back() -> Result<()> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let crowd = CROWD.get()?;
     let mut told = Told::start(&crowd.bed)?;
     let ideal = CLIENTS / BACKENDS;
@@ -241,6 +246,7 @@ fn backend(address: SocketAddr) -> Result<Backend> {
 }
 
 pub(crate) fn least_connections_spreads_what_is_open_and_fills_a_newcomer_first() -> Result<()> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let crowd = CROWD.get()?;
     let mut told = Told::start(&crowd.bed)?;
     let ideal = CLIENTS / BACKENDS;
