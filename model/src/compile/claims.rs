@@ -1,7 +1,7 @@
 //! Policies that claim a frontend for themselves, redirects and balancing policies: who has it.
 //!
 //! An address takes a grant, and some are out of reach whatever was granted. Of those of one kind
-//! the rule of [`ownership`] decides. Agents cannot program these kinds yet, so an accepted one is
+//! the rule of `ownership` decides. Agents cannot program these kinds yet, so an accepted one is
 //! told that, and changes nothing.
 
 mod addresses;

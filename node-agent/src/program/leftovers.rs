@@ -41,7 +41,7 @@ pub struct Found {
 impl Pins {
     /// Before anything is loaded. A part of the maps is as good as none: what is left in the others speaks
     /// of what is gone, and programs that are attached still read what is gone. Nor does a map change its
-    /// capacity. Then the folder is set aside until it is [retired](Self::retire), so that a start that does not
+    /// capacity. Then the folder is set aside until it is retired, so that a start that does not
     /// get that far leaves its generation to the next one.
     pub fn prepare(&self, sizes: Sizes) -> Result<Found, LeftoverError> {
         let versions = entries(self.root())?;
