@@ -93,7 +93,7 @@ pub enum Signal {
 /// A value that a Prometheus computes.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrometheusSignal {
-    /// Where it answers, such as http://prometheus.monitoring:9090.
+    /// Where it answers, a URL of http or https.
     #[schemars(
         length(min = 1, max = 512),
         regex(pattern = r"^https?://[A-Za-z0-9\[]([-A-Za-z0-9_.:\]]*)(/[!-~]*)?$")
