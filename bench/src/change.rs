@@ -31,7 +31,7 @@ const SERVICE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 96, 1, 1), 80)
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 190, 0, 0);
 /// Where kubectl lets requests in, in the control plane's namespace.
 const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8001);
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// The agent deletes what was replaced, after a grace period of the kernel.
 const AFTER_SLUICE: Duration = Duration::from_millis(100);
 /// kube-proxy lets a second pass between two writes to the kernel, unless it is told otherwise.
