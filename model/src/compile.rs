@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use sluice_crds::split::{Selection, WhenUnavailable};
 
 use crate::{
-    desired::{Owner, Port, PortId, Service, Version},
+    desired::{Class, Owner, Port, PortId, Service, Version},
     facts::{
         service::{Balancing, Exposure, Fact, ServicePortFact},
         split::{self, Weight},
@@ -99,6 +99,7 @@ fn exposed(
                     selection: rule.selection,
                     when_unavailable: rule.when_unavailable,
                     versions: rule.versions,
+                    classes: rule.classes,
                 });
             }
         }
@@ -115,6 +116,7 @@ struct Rule {
     balancing: Option<Balancing>,
     when_unavailable: WhenUnavailable,
     versions: Vec<Version>,
+    classes: Vec<Class>,
 }
 
 /// A plain Service is one version of itself.
@@ -132,6 +134,7 @@ fn own_rule(snapshot: Snapshot<'_>, key: &ServiceKey, port: &ServicePortFact, id
             backends,
             draining,
         }],
+        classes: Vec::new(),
     }
 }
 
@@ -169,13 +172,29 @@ fn split_rule(
             draining,
         });
     }
+    let classes = split.callers.iter();
+    let classes = classes.map(|class| class_of(class, &versions)).collect();
     Some(Rule {
         owner: Owner::Split(owner.clone()),
         selection: split.selection,
         balancing: split.balancing,
         when_unavailable: split.when_unavailable,
         versions,
+        classes,
     })
+}
+
+/// A version that the class does not name gets nothing from it.
+fn class_of(class: &split::CallerClass, versions: &[Version]) -> Class {
+    let weight_of = |version: &Version| {
+        let mut weights = class.weights.iter();
+        let named = weights.find(|(name, _)| *name == version.name);
+        named.map_or(Weight::ZERO, |(_, weight)| *weight)
+    };
+    Class {
+        name: Arc::clone(&class.name),
+        weights: versions.iter().map(weight_of).collect(),
+    }
 }
 
 fn why_unsplittable(key: &ServiceKey, fact: Option<&Fact>) -> (Reason, String) {

@@ -237,7 +237,7 @@ fn worst<'a>(findings: &[&'a Finding], matters: impl Fn(&Finding) -> bool) -> Op
 fn versions(fact: &split::Fact, ports: &[&Port]) -> Vec<VersionStatus> {
     let shares: Vec<Shares> = ports
         .iter()
-        .map(|port| table::shares(&port.versions, port.when_unavailable))
+        .map(|port| table::of_port(port, None))
         .collect();
     let standing = |i: usize| {
         let standings = ports.iter().zip(&shares).filter_map(|(port, shares)| {

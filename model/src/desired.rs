@@ -36,10 +36,12 @@ pub enum Whose {
 }
 
 /// What is different about a caller. Callers that nothing is different about are not listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Treatment {
     /// Its connects are left alone.
     pub opted_out: bool,
+    /// The name of the class that it is in, of each split that has one for it.
+    pub classes: BTreeMap<SplitKey, Arc<str>>,
 }
 
 /// One Service: its ports, ordered by number, protocol, family and reach.
@@ -66,6 +68,16 @@ pub struct Port {
     pub when_unavailable: WhenUnavailable,
     /// In the owner's order. Never empty.
     pub versions: Vec<Version>,
+    /// Callers with weights of their own, in the owner's order. Everybody else goes by the versions' weights.
+    pub classes: Vec<Class>,
+}
+
+/// Some of a port's callers, and the weights that hold for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    pub name: Arc<str>,
+    /// One for each of the port's versions, in their order.
+    pub weights: Box<[Weight]>,
 }
 
 /// What makes a port the same port after a change.
@@ -104,6 +116,25 @@ pub struct Version {
 pub struct Backend {
     pub ip: IpAddr,
     pub port: key::Port,
+}
+
+impl Port {
+    /// The place in [`classes`](Self::classes) of the class that a caller is in; `None` for everybody else.
+    pub fn class_of(&self, treatment: Option<&Treatment>) -> Option<usize> {
+        let Owner::Split(split) = &self.owner else {
+            return None;
+        };
+        let name = treatment?.classes.get(split)?;
+        self.classes.iter().position(|class| class.name == *name)
+    }
+
+    /// The weights of the versions, in their order, for this class.
+    pub fn weights(&self, class: Option<usize>) -> Vec<Weight> {
+        match class.and_then(|class| self.classes.get(class)) {
+            Some(class) => class.weights.to_vec(),
+            None => self.versions.iter().map(|version| version.weight).collect(),
+        }
+    }
 }
 
 impl Version {

@@ -81,7 +81,7 @@ pub fn explain(desired: &Desired, caller: Caller, frontend: Frontend) -> Explana
             rule: None,
         };
     };
-    let shares = table::shares(&port.versions, port.when_unavailable);
+    let shares = table::of_port(port, None);
     let entries = || port.versions.iter().zip(&shares.entries);
     let refused: u32 = entries()
         .filter(|(_, share)| share.refuses)

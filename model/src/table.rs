@@ -6,7 +6,10 @@
 
 use sluice_crds::split::WhenUnavailable;
 
-use crate::desired::Version;
+use crate::{
+    desired::{Port, Version},
+    facts::split::Weight,
+};
 
 /// The longest schedule. Weights whose reduced sum is larger are rounded to this many slots.
 pub const MAX_LENGTH: u32 = 4096;
@@ -28,22 +31,14 @@ pub struct Share {
     pub refuses: bool,
 }
 
-/// Shares the connections out. An unavailable version gives its share to the others, or refuses it.
-pub fn shares(versions: &[Version], when_unavailable: WhenUnavailable) -> Shares {
-    let takes_part =
-        |version: &Version| version.is_available() || when_unavailable == WhenUnavailable::Reject;
-    let any_usable = versions
-        .iter()
-        .any(|version| version.is_available() && version.weight.get() > 0);
-    let weights = versions.iter().map(|version| {
-        if any_usable && takes_part(version) {
-            u64::from(version.weight.get())
-        } else {
-            0
-        }
-    });
-    let weights: Vec<u64> = weights.collect();
-    let (slots, rounded) = reduce(&weights);
+/// Shares the connections of a port's callers of one class out, or of those of none. An unavailable version
+/// gives its share to the others, or refuses it.
+pub fn of_port(port: &Port, class: Option<usize>) -> Shares {
+    shares(&port.versions, &port.weights(class), port.when_unavailable)
+}
+
+fn shares(versions: &[Version], weights: &[Weight], when_unavailable: WhenUnavailable) -> Shares {
+    let (slots, rounded) = reduce(&taking_part(versions, weights, when_unavailable));
     Shares {
         length: slots.iter().sum(),
         entries: versions
@@ -56,6 +51,26 @@ pub fn shares(versions: &[Version], when_unavailable: WhenUnavailable) -> Shares
             .collect(),
         rounded,
     }
+}
+
+/// The weights of the versions that connections are shared out to; 0 for the others.
+fn taking_part(
+    versions: &[Version],
+    weights: &[Weight],
+    when_unavailable: WhenUnavailable,
+) -> Vec<u64> {
+    let weighted = || versions.iter().zip(weights);
+    let any_usable = weighted().any(|(version, weight)| version.is_available() && weight.get() > 0);
+    let takes_part =
+        |version: &Version| version.is_available() || when_unavailable == WhenUnavailable::Reject;
+    let weights = weighted().map(|(version, weight)| {
+        if any_usable && takes_part(version) {
+            u64::from(weight.get())
+        } else {
+            0
+        }
+    });
+    weights.collect()
 }
 
 /// Weights in lowest terms; by the largest remainder when their sum stays above [`MAX_LENGTH`].
@@ -175,7 +190,8 @@ mod tests {
                 draining: false,
             })
             .collect();
-        shares(&versions, when)
+        let weights: Vec<Weight> = versions.iter().map(|version| version.weight).collect();
+        shares(&versions, &weights, when)
     }
 
     fn slots(shares: &Shares) -> Vec<u32> {

@@ -205,7 +205,7 @@ fn backends<M: Maps>(agent: &Agent<M>, key: &SplitKey, fact: &split::Fact) -> u3
         .iter()
         .filter(|port| matches!(&port.owner, Owner::Split(owner) if owner == key));
     let reached = own.map(|port| {
-        let shares = table::shares(&port.versions, port.when_unavailable);
+        let shares = table::of_port(port, None);
         let versions = port.versions.iter().zip(shares.entries);
         let chosen = versions.filter(|(_, share)| share.slots > 0);
         let backends = chosen.flat_map(|(version, _)| version.backends.iter());

@@ -30,7 +30,11 @@ pub fn callers(snapshot: Snapshot<'_>) -> BTreeMap<u64, Treatment> {
         let namespace = snapshot.namespace(key.0.namespace());
         let namespace = namespace.map(|namespace| &namespace.labels);
         let opted_out = pod.opted_out || facts::opts_out(namespace);
-        (opted_out || pod.host_network).then_some((cgroup, Treatment { opted_out }))
+        let treatment = Treatment {
+            opted_out,
+            ..Treatment::default()
+        };
+        (opted_out || pod.host_network).then_some((cgroup, treatment))
     });
     pods.collect()
 }

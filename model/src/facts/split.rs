@@ -85,6 +85,7 @@ impl Version {
 pub struct Weight(u32);
 
 impl Weight {
+    pub const ZERO: Self = Self(0);
     pub const ONE: Self = Self(1);
 
     pub fn parse(weight: u32) -> Option<Self> {

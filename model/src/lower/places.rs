@@ -49,7 +49,7 @@ impl Lowered {
     pub fn set_callers(&mut self, callers: &BTreeMap<u64, Treatment>) -> Result<(), Full> {
         let capacity = self.ids.capacities().callers;
         let wanted = callers.iter().take(capacity as usize);
-        let wanted = wanted.map(|(cgroup, treatment)| (*cgroup, caller_row(*treatment)));
+        let wanted = wanted.map(|(cgroup, treatment)| (*cgroup, caller_row(treatment)));
         let wanted: BTreeMap<_, _> = wanted.collect();
         let known = self.image.callers.keys().copied();
         let gone: Vec<_> = known
@@ -73,10 +73,13 @@ impl Lowered {
     }
 }
 
-fn caller_row(treatment: Treatment) -> Caller {
-    let Treatment { opted_out } = treatment;
+fn caller_row(treatment: &Treatment) -> Caller {
+    let Treatment {
+        opted_out,
+        classes: _,
+    } = treatment;
     Caller {
-        flags: if opted_out { caller::OPTED_OUT } else { 0 },
+        flags: if *opted_out { caller::OPTED_OUT } else { 0 },
     }
 }
 

@@ -91,7 +91,7 @@ impl Lowered {
     }
 
     fn stage(&mut self, port: &desired::Port, old: Option<&Live>) -> Result<Staged, Full> {
-        let shares = table::shares(&port.versions, port.when_unavailable);
+        let shares = table::of_port(port, None);
         let groups = self.stage_groups(port, &shares, old)?;
         let slots = slots_of(port, &shares, &groups);
         let mode = match port.selection {
