@@ -64,6 +64,11 @@ impl Lowered {
         self.restored = None;
     }
 
+    /// Whether what an earlier process left can still be adopted.
+    pub fn is_restoring(&self) -> bool {
+        self.restored.is_some()
+    }
+
     /// The whole wanted image.
     pub fn image(&self) -> &Image {
         &self.image

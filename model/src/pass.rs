@@ -5,6 +5,8 @@
 //! that went with [`State::finish`]. After a plan that was not finished, the next pass looks at
 //! everything.
 
+mod lifeline;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
@@ -14,7 +16,7 @@ use std::{
 use crate::{
     caller::Caller,
     claims::Judgements,
-    compile,
+    compile::{self, Compiled},
     condition::{self, SplitStatus},
     desired::{Desired, Service},
     explain::{self, Explanation},
@@ -26,6 +28,7 @@ use crate::{
     lower::Lowered,
     plan::{self, Outcome, Plan},
 };
+use lifeline::Before;
 
 #[derive(Clone, Debug)]
 pub struct State {
@@ -58,6 +61,9 @@ pub struct Pass {
     /// Those of them that came out different.
     pub changed: usize,
 }
+
+/// What a Service becomes; nothing, if it has no frontend any more.
+type Change = (ServiceKey, Option<Arc<Service>>);
 
 impl State {
     /// For maps that are empty.
@@ -117,19 +123,7 @@ impl State {
             services.extend(self.desired.services.keys().cloned());
         }
         let compiled = services.len();
-        let mut changes = Vec::new();
-        for key in services {
-            let result = compile::service(snapshot, &key);
-            if result.findings.is_empty() {
-                self.findings.remove(&key);
-            } else {
-                self.findings.insert(key.clone(), result.findings);
-            }
-            let same = self.desired.services.get(&key) == result.service.as_ref();
-            if !same || self.refused.contains_key(&key) {
-                changes.push((key, result.service));
-            }
-        }
+        let changes = self.compile(snapshot, services, observed);
         let changed = changes.len();
         if self.everything {
             self.lowered
@@ -149,6 +143,34 @@ impl State {
             compiled,
             changed,
         })
+    }
+
+    /// What becomes of these Services, where it is something else than before.
+    fn compile(
+        &mut self,
+        snapshot: Snapshot<'_>,
+        services: BTreeSet<ServiceKey>,
+        observed: &Image,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for key in services {
+            let Compiled { service, findings } = compile::service(snapshot, &key);
+            if findings.is_empty() {
+                self.findings.remove(&key);
+            } else {
+                self.findings.insert(key.clone(), findings);
+            }
+            let known = self.desired.services.get(&key);
+            let before = match known {
+                None if self.lowered.is_restoring() => Before::Held(observed),
+                known => Before::Wanted(known.map(Arc::as_ref)),
+            };
+            let service = lifeline::keep(&key, service, before);
+            if known != service.as_ref() || self.refused.contains_key(&key) {
+                changes.push((key, service));
+            }
+        }
+        changes
     }
 
     /// How the plan of the last pass went.
@@ -247,7 +269,7 @@ impl State {
     }
 
     /// What goes comes first, so that it makes room for the frontends of what comes.
-    fn lower(&mut self, changes: Vec<(ServiceKey, Option<Arc<Service>>)>) {
+    fn lower(&mut self, changes: Vec<Change>) {
         self.gave_back = false;
         let (going, coming): (Vec<_>, Vec<_>) = changes
             .into_iter()

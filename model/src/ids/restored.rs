@@ -89,15 +89,20 @@ impl Restored {
         self.backends.remove(&(protocol, backend))
     }
 
-    /// A group with exactly these backends. The backends themselves are adopted one by one.
+    /// A group with exactly these backends, over so many slots. The backends themselves are adopted one by one.
     pub(crate) fn adopt_group(
         &mut self,
         mode: u32,
         protocol: Protocol,
         backends: &[Backend],
+        slots: usize,
     ) -> Option<(u32, values::Group)> {
         let content = (mode, protocol, backends.to_vec());
         let found = self.groups.remove(&content)?;
+        if found.1.length as usize != slots {
+            // Its slots would not end where those of others begin.
+            return None;
+        }
         let counter = found.1.counter;
         (counter == 0 || self.adopted.insert(Row::Counter(counter))).then_some(found)
     }

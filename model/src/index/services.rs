@@ -1,6 +1,6 @@
 //! Services and their endpoints in the index: which Services a change of one touches.
 //!
-//! The one place where the past matters: the API server's own Service keeps its last endpoints.
+//! The one place where the past matters: the API server's own Service is not taken away.
 
 use std::collections::BTreeSet;
 
@@ -12,6 +12,10 @@ use crate::{
 
 impl Index {
     pub(super) fn put_service(&mut self, key: &ServiceKey, fact: Option<service::Fact>) {
+        // Whoever is to tell of the next one may be reached by it alone; the API server makes it anew.
+        if fact.is_none() && key.is_api_server() {
+            return;
+        }
         let claims = |fact: Option<&service::Fact>| -> BTreeSet<Frontend> {
             let claims = fact.into_iter().flat_map(service::Fact::claims);
             claims.map(|(_, frontend)| frontend).collect()
@@ -33,9 +37,6 @@ impl Index {
     }
 
     pub(super) fn put_slice(&mut self, key: SliceKey, fact: Option<endpoints::Fact>) {
-        if self.loses_the_api_server(&key, fact.as_ref()) {
-            return;
-        }
         let service = fact.as_ref().and_then(|fact| fact.service.clone());
         let Some(old) = replace(&mut self.slices, &key, fact) else {
             return;
@@ -53,23 +54,6 @@ impl Index {
         if let Some(service) = service {
             self.touch_endpoints(&service);
         }
-    }
-
-    /// Whether a change would take the last endpoint of the API server's own Service. Such a change
-    /// is not made: whoever is to tell of the next endpoint may be reached by that Service alone.
-    fn loses_the_api_server(&self, key: &SliceKey, fact: Option<&endpoints::Fact>) -> bool {
-        let serves = |fact: &endpoints::Fact| !fact.endpoints.is_empty();
-        let old = self.slices.get(key).filter(|old| serves(old));
-        let Some(service) = old.and_then(|old| old.service.as_ref()) else {
-            return false;
-        };
-        if !service.is_api_server() {
-            return false;
-        }
-        let stays = |fact: &endpoints::Fact| fact.service.as_ref() == Some(service) && serves(fact);
-        let others = self.slices_of.of(service).iter();
-        let mut others = others.filter(|other| *other != key);
-        !fact.is_some_and(stays) && !others.any(|other| self.slices.get(other).is_some_and(serves))
     }
 
     /// The Service itself and every Service with a split that borrows its endpoints.

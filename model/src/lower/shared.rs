@@ -69,7 +69,7 @@ impl Lowered {
             _ => ids,
         };
         let restored = self.restored.as_mut();
-        let restored = restored.and_then(|r| r.adopt_group(mode, protocol, backends));
+        let restored = restored.and_then(|r| r.adopt_group(mode, protocol, backends, slots.len()));
         let (id, group) = match restored {
             Some((id, group)) => {
                 if group.counter != 0 {

@@ -12,6 +12,7 @@ mod compiling;
 mod failing;
 #[path = "../support/kernel.rs"]
 mod kernel;
+mod lifeline;
 mod planning;
 mod restarting;
 mod rolling;

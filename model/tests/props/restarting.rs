@@ -1,15 +1,16 @@
 //! A process that ends anywhere and starts again beside what the maps hold.
 
 use proptest::prelude::*;
+use serde_json::json;
 use sluice_model::image::{Entry, Image};
 use sluice_node_abi::{
     keys::FrontendKey,
-    values::{Backend, Frontend, Group, NodeAddress, Port, Table},
+    values::{Backend, Frontend, Group, NodeAddress, Port, Table, mode},
 };
 
 use crate::{
     config,
-    world::{Node, answers, asks, events, survivors},
+    world::{Event, Node, answers, asks, events, survivors},
 };
 
 proptest! {
@@ -221,4 +222,47 @@ fn an_image_that_was_only_read_marks_its_counters() {
     ));
     image.mark_counters();
     assert!(image.counters.contains(7) && image.counters.contains(9));
+}
+
+/// As an agent with tables of another size may have left it, or damage.
+#[test]
+fn a_consistent_group_of_another_length_is_made_anew() {
+    let web = |n: u8| {
+        let meta = json!({
+            "name": format!("s{n}"), "namespace": "shop",
+            "annotations": {"sluice.dev/balancing": "Consistent"},
+        });
+        let ports = json!([{"name": "http", "port": 80}]);
+        let spec = json!({"clusterIPs": [format!("10.96.0.{n}")], "ports": ports});
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
+    };
+    let slice = |n: u8| {
+        let addresses = (1..=3).map(|i| json!({"addresses": [format!("10.0.{n}.{i}")]}));
+        let meta = json!({
+            "name": format!("s{n}-0"), "namespace": "shop",
+            "labels": {"kubernetes.io/service-name": format!("s{n}")},
+        });
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": meta,
+            "addressType": "IPv4", "ports": [{"name": "http", "port": 8080}],
+            "endpoints": addresses.collect::<Vec<_>>(),
+        })
+    };
+    let objects = |n| [Event::Set(web(n)), Event::Set(slice(n))];
+    let mut node = Node::new();
+    node.follow(&objects(2));
+    let groups = &mut node.observed.groups;
+    let (id, mut group) = groups.iter().next().expect("a group");
+    assert_eq!(group.mode, mode::CONSISTENT);
+    let (end, rest) = (group.offset + 100, group.length - 100);
+    group.length = 100;
+    groups.set(id, group);
+    node.observed.slots.clear(end, rest);
+
+    // One that comes first finds room where the group would have ended.
+    let both = [objects(1), objects(2)].concat();
+    let mut again = Node::restarted(&node.observed, &both);
+    again.pass();
+    again.check_answers().expect("the answers of both");
+    assert_eq!(&again.observed, again.state.image());
 }
