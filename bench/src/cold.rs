@@ -43,6 +43,7 @@ pub(crate) fn run(stage: &mut Stage, quick: bool) -> Result<Found> {
         let mut round = BTreeMap::new();
         for arm in order {
             rest()?;
+            stage.server.drain()?;
             let seat = stage.seat(arm)?;
             let began = seat.start()?;
             let served = seat

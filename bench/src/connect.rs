@@ -28,7 +28,7 @@ const POPULATION: Population = Population {
 struct Form {
     sizes: &'static [u32],
     rounds: u32,
-    /// Nobody accepts meanwhile, and the kernel's queue holds 4,096 with those that warm up.
+    /// Nobody accepts meanwhile, and the server's queue has to hold them with those that warm up.
     times: u32,
     longest: Duration,
     /// How long kube-proxy may take to know all Services.

@@ -79,8 +79,8 @@ fn listen(port: u16) -> Result<TcpListener> {
     let [a, b, c, d] = Ipv4Addr::UNSPECIFIED.octets();
     socket::bind(socket.as_raw_fd(), &SockaddrIn::new(a, b, c, d, port))
         .with_context(|| format!("binding port {port}"))?;
-    // As many as the namespace allows.
-    socket::listen(&socket, Backlog::MAXCONN)?;
+    // As many as the namespace allows; the constant of the C library is 4,096.
+    socket::listen(&socket, Backlog::MAXALLOWABLE)?;
     Ok(socket.into())
 }
 
