@@ -187,8 +187,7 @@ pub struct Version {
     pub service: Option<String>,
 
     /// The version's pods among those of the split's own Service, instead of a Service of its own.
-    /// Agents cannot do this yet: a split with such a version is kept and reported as not
-    /// programmed, with the reason FeatureMissing.
+    /// The operator keeps a headless Service for them, by which Kubernetes finds them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Pods")]
     pub pods: Option<Pods>,

@@ -7,6 +7,7 @@
 pub mod claims;
 mod features;
 mod frontends;
+mod groups;
 mod hints;
 mod ownership;
 pub mod places;
@@ -20,7 +21,7 @@ use crate::{
     desired::{Class, Owner, Port, PortId, Service, Version},
     facts::{
         service::{Balancing, Exposure, Fact, ServicePortFact},
-        split::{self, Weight},
+        split::{self, Source, Weight},
     },
     finding::{Finding, Reason},
     index::Snapshot,
@@ -84,7 +85,7 @@ fn exposed(
                     reach,
                 };
                 let rule = match owners.of(&ownership::claim(port)) {
-                    Some((owner, split)) => split_rule(snapshot, owner, split, port, id, findings),
+                    Some(split) => split_rule(snapshot, split, fact, port, id, findings),
                     None => None,
                 };
                 let rule = rule.unwrap_or_else(|| own_rule(snapshot, key, port, id));
@@ -138,12 +139,13 @@ fn own_rule(snapshot: Snapshot<'_>, key: &ServiceKey, port: &ServicePortFact, id
     }
 }
 
-/// `None` when the split asks for what cannot be done yet. Then the Service serves as if there were
-/// no split: it acts as a whole or not, and a version without backends would refuse its share.
+/// `None` when the split asks for what cannot be done yet, or when all that it could choose is still awaited.
+/// Then the Service serves as if there were no split: it acts as a whole or not, and a version without
+/// backends would refuse its share.
 fn split_rule(
     snapshot: Snapshot<'_>,
-    owner: &SplitKey,
-    split: &split::Fact,
+    (owner, split): (&SplitKey, &split::Fact),
+    fact: &Fact,
     port: &ServicePortFact,
     id: PortId,
     findings: &mut Vec<Finding>,
@@ -153,24 +155,29 @@ fn split_rule(
         findings.extend(missing);
         return None;
     }
-    let mut versions = Vec::new();
+    let mut versions = Vec::with_capacity(split.versions.len());
+    let mut awaited = false;
     for (i, version) in split.versions.iter().enumerate() {
-        let Some(lender) = version.lender() else {
-            continue;
+        let lent = match &version.source {
+            Source::Service(lender) => versions::lent(snapshot, lender, port, id),
+            Source::Pods(group) => groups::lent(snapshot, owner, fact, group, port, id),
         };
-        let lent = versions::lent(snapshot, lender, port, id);
-        let (backends, draining) = lent.unwrap_or_else(|(reason, detail)| {
-            let field = format!("spec.versions[{i}].service");
+        if let Some((reason, detail)) = lent.problem {
+            let field = format!("spec.versions[{i}].{}", version.source.field());
             findings.push(Finding::new(owner.clone(), reason, detail).at(field));
-            (Arc::default(), false)
-        });
+        }
+        awaited |= lent.awaited;
+        let (backends, draining) = lent.endpoints;
         versions.push(Version {
             name: Arc::clone(&version.name),
-            service: lender.clone(),
+            service: version.lender().clone(),
             weight: version.weight,
             backends,
             draining,
         });
+    }
+    if awaited && !versions.iter().any(Version::takes_connects) {
+        return None;
     }
     let classes = split.callers.iter();
     let classes = classes.map(|class| class_of(class, &versions)).collect();

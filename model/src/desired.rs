@@ -142,6 +142,11 @@ impl Version {
         !self.backends.is_empty()
     }
 
+    /// Whether connects can be sent to it.
+    pub fn takes_connects(&self) -> bool {
+        self.is_available() && self.weight.get() > 0
+    }
+
     /// How many of its endpoints are ready.
     pub fn ready(&self) -> usize {
         if self.draining {

@@ -8,10 +8,12 @@
 pub mod amount;
 pub mod balancing;
 pub mod command;
+mod digest;
 pub mod endpoints;
 mod faults;
 pub mod frontend;
 pub mod grant;
+pub mod group;
 pub mod ip;
 pub mod labels;
 pub mod namespace;

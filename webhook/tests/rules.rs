@@ -167,8 +167,7 @@ fn what_may_still_come_is_a_warning() {
         ),
         (
             versions(json!([{"name": "a", "weight": 1, "pods": {"matchLabels": {"a": "b"}}}])),
-            "spec.versions[0].pods: agents cannot program this yet; until then the \
-             Service serves without the split",
+            "spec.versions[0].pods: the split's Service has no selector, so it has no pods of its own",
         ),
     ];
     for (change, text) in table {

@@ -6,26 +6,22 @@
 use sluice_crds::split::Selection;
 
 use crate::{
-    facts::split::{Fact, Shift, Source},
+    facts::split::{Fact, Shift},
     finding::{Finding, Reason},
     key::SplitKey,
 };
 
 pub(super) fn missing(key: &SplitKey, split: &Fact) -> Vec<Finding> {
-    let pods = split.versions.iter().enumerate();
-    let pods = pods.filter(|(_, version)| matches!(version.source, Source::Pods(_)));
-    let pods = pods.map(|(i, _)| format!("spec.versions[{i}].pods"));
-    let others = [
+    let asked = [
         (!split.callers.is_empty(), "spec.callers"),
         (split.selection == Selection::Sticky, "spec.selection"),
         (split.cap_by_readiness == Some(true), "spec.capByReadiness"),
         (split.on_shift != Shift::Keep, "spec.onShift"),
         (split.rollout.is_some(), "spec.rollout"),
     ];
-    let others = others.into_iter().filter(|(asked, _)| *asked);
-    let others = others.map(|(_, field)| field.to_owned());
+    let asked = asked.into_iter().filter(|(asked, _)| *asked);
     let detail = "agents cannot program this yet; until then the Service serves without the split";
-    pods.chain(others)
-        .map(|field| Finding::new(key.clone(), Reason::FeatureMissing, detail).at(field))
+    asked
+        .map(|(_, field)| Finding::new(key.clone(), Reason::FeatureMissing, detail).at(field))
         .collect()
 }

@@ -17,29 +17,51 @@ use crate::{
 /// Backends, and whether they are draining ones because nothing is ready.
 pub(super) type Endpoints = (Arc<[Backend]>, bool);
 
+/// What a version gets from its lender.
+#[derive(Default)]
+pub(super) struct Lent {
+    pub(super) endpoints: Endpoints,
+    /// What is wrong.
+    pub(super) problem: Option<(Reason, String)>,
+    /// Nobody has looked for its endpoints yet, so that there are none says nothing.
+    pub(super) awaited: bool,
+}
+
 /// The endpoints that a version's Service lends to the split Service's port.
 pub(super) fn lent(
     snapshot: Snapshot<'_>,
     lender: &ServiceKey,
     port: &ServicePortFact,
     id: PortId,
-) -> Result<Endpoints, (Reason, String)> {
+) -> Lent {
     let Some(fact) = snapshot.service(lender) else {
         let detail = format!("there is no Service {lender}");
-        return Err((Reason::ServiceNotFound, detail));
+        return Lent::nothing(Reason::ServiceNotFound, detail);
     };
     if fact.exposure == Exposure::ExternalName {
         let detail = format!("Service {lender} is an ExternalName: it has no endpoints");
-        return Err((Reason::ServiceIsExternalName, detail));
+        return Lent::nothing(Reason::ServiceIsExternalName, detail);
     }
     match matching(fact, port) {
-        Some(own) => Ok(endpoints(snapshot, lender, own, id)),
+        Some(own) => Lent {
+            endpoints: endpoints(snapshot, lender, own, id),
+            ..Lent::default()
+        },
         None => {
             let detail = format!(
                 "no {} port of Service {lender} is named {:?} or numbered {}, and it has not just one",
                 port.protocol, &*port.name, port.number
             );
-            Err((Reason::PortNotFound, detail))
+            Lent::nothing(Reason::PortNotFound, detail)
+        }
+    }
+}
+
+impl Lent {
+    pub(super) fn nothing(reason: Reason, detail: String) -> Self {
+        Self {
+            problem: Some((reason, detail)),
+            ..Self::default()
         }
     }
 }

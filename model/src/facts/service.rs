@@ -1,18 +1,20 @@
 //! Service: its addresses and ports, how its endpoints are chosen, or why it is left alone.
 
 mod external;
+mod selects;
 mod traffic;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 
-use super::{Parsed, address};
+use super::{Parsed, address, group::POLICY};
 use crate::{
     finding::{Finding, Reason},
     key::{Created, Family, Frontend, Port, Protocol, ServiceKey},
 };
 
+pub use selects::Selects;
 pub use traffic::{Balancing, Reach, Traffic};
 
 const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
@@ -31,6 +33,9 @@ pub struct Fact {
     pub external: Vec<(Claim, IpAddr)>,
     pub ports: Vec<ServicePortFact>,
     pub traffic: Traffic,
+    pub selects: Selects,
+    /// By its label: the policy whose group it is.
+    pub policy: Option<Box<str>>,
 }
 
 /// By what a Service claims a frontend. The first claim wins, so that no address that a user can
@@ -164,9 +169,15 @@ pub fn parse(key: &ServiceKey, object: &Service) -> Parsed<Fact> {
             external,
             ports,
             traffic,
+            selects: Selects::parse(spec.selector.as_ref()),
+            policy: labels(object).and_then(|labels| Some(labels.get(POLICY)?.as_str().into())),
         }),
         findings,
     }
+}
+
+fn labels(object: &Service) -> Option<&BTreeMap<String, String>> {
+    object.metadata.labels.as_ref()
 }
 
 fn cuts(object: &Service, note: &mut impl FnMut(String, Reason, String)) -> bool {
@@ -191,10 +202,7 @@ fn exposure(
     spec: &ServiceSpec,
     note: &mut impl FnMut(String, Reason, String),
 ) -> Exposure {
-    let labelled = |label| {
-        let labels = object.metadata.labels.as_ref();
-        labels.is_some_and(|labels| labels.contains_key(label))
-    };
+    let labelled = |label| labels(object).is_some_and(|labels| labels.contains_key(label));
     match spec.type_.as_deref().unwrap_or("ClusterIP") {
         "ClusterIP" | "NodePort" | "LoadBalancer" => {}
         "ExternalName" => return Exposure::ExternalName,

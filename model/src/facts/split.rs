@@ -18,7 +18,8 @@ use super::{
     Parsed,
     faults::Faults,
     frontend::{not_a_label, ports_of_service, service_of},
-    labels::{self, Labels},
+    group::Group,
+    labels,
     origin::Origin,
     service::Balancing,
 };
@@ -60,22 +61,32 @@ pub struct Version {
 pub enum Source {
     /// This Service lends its endpoints.
     Service(ServiceKey),
-    /// Those pods of the split's own Service that have these labels.
-    Pods(Labels),
+    /// Those pods of the split's own Service that have some labels.
+    Pods(Group),
 }
 
 impl Fact {
     /// The Services that lend their endpoints.
     pub fn lenders(&self) -> impl Iterator<Item = &ServiceKey> {
-        self.versions.iter().filter_map(|version| version.lender())
+        self.versions.iter().map(Version::lender)
+    }
+}
+
+impl Source {
+    /// Its field in a version.
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::Service(_) => "service",
+            Self::Pods(_) => "pods",
+        }
     }
 }
 
 impl Version {
-    pub fn lender(&self) -> Option<&ServiceKey> {
+    pub fn lender(&self) -> &ServiceKey {
         match &self.source {
-            Source::Service(service) => Some(service),
-            Source::Pods(_) => None,
+            Source::Service(service) => service,
+            Source::Pods(group) => &group.service,
         }
     }
 }
@@ -180,11 +191,8 @@ fn parse_source(
         }
         (None, Some(pods)) => {
             let field = format!("{field}.pods.matchLabels");
-            Some(Source::Pods(labels::parse(
-                &pods.match_labels,
-                &field,
-                faults,
-            )))
+            let labels = labels::parse(&pods.match_labels, &field, faults);
+            Group::new(&key.0, &version.name, labels).map(Source::Pods)
         }
         (Some(_), Some(_)) | (None, None) => {
             faults.note(field, ONE_SOURCE);

@@ -46,6 +46,16 @@ impl<'a> Snapshot<'a> {
         splits.filter_map(|key| Some((key, index.splits.get(key)?)))
     }
 
+    /// Splits with a version that this Service lends its endpoints to.
+    pub fn borrowers(
+        self,
+        service: &ServiceKey,
+    ) -> impl Iterator<Item = (&'a SplitKey, &'a split::Fact)> {
+        let index = self.index;
+        let splits = index.borrowers.of(service).iter();
+        splits.filter_map(|key| Some((key, index.splits.get(key)?)))
+    }
+
     /// The frontend that this policy claims and when it was created, if there is one of the name.
     pub fn claim(self, key: &ClaimKey) -> Option<(&'a policy::Frontend, Created)> {
         let frontend = match key {

@@ -11,7 +11,7 @@ use sluice_model::{
     change::{Change, Object},
     compile,
     facts::{Parsed, split::Fact},
-    finding::Finding,
+    finding::{Finding, Reason},
     index::{Index, Snapshot},
     key::{Created, ServiceKey, SplitKey},
 };
@@ -59,9 +59,15 @@ fn findings(key: &SplitKey, parsed: &Parsed<Fact>, cluster: Option<Snapshot<'_>>
     let mut findings = parsed.findings.clone();
     if let (Some(fact), Some(cluster)) = (&parsed.fact, cluster) {
         let compiled = compiled(key, fact, cluster).into_iter();
-        findings.extend(compiled.filter(|finding| finding.subject == key.clone().into()));
+        let own = |finding: &Finding| finding.subject == key.clone().into();
+        findings.extend(compiled.filter(|finding| own(finding) && !is_to_come(finding)));
     }
     findings
+}
+
+/// Whether nobody has to do anything: the operator makes groups of pods once the split is stored.
+fn is_to_come(finding: &Finding) -> bool {
+    finding.reason == Reason::Pending
 }
 
 /// What the compiler finds in the split's Service with this split in it.

@@ -5,7 +5,9 @@
 
 use k8s_openapi::api::discovery::v1::EndpointHints;
 
-/// A name of a node or zone, reduced to 64 bits (FNV-1a). The empty name is the mark of nothing and
+use crate::facts::digest::digest;
+
+/// A name of a node or zone, reduced to 64 bits. The empty name is the mark of nothing and
 /// equals no other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark([u8; 8]);
@@ -17,10 +19,7 @@ impl Mark {
         if name.is_empty() {
             return Self::NONE;
         }
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        Self(hash.to_ne_bytes())
+        Self(digest(name).to_ne_bytes())
     }
 }
 
