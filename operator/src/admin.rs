@@ -10,7 +10,7 @@ use sluice_runtime::{
 };
 use tokio::{sync::watch, time::timeout};
 
-use crate::{certificates::Expiries, operator::Handle};
+use crate::{certificates::Expiries, operator::Handle, work::Done};
 
 /// An operator that does not answer for this long is not alive.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,13 +36,16 @@ pub struct Sample {
     pub policies: u64,
     pub nodes: u64,
     pub queued: u64,
-    pub counts: Counts,
+    /// Of writes of status, and of groups.
+    pub statuses: Counts,
+    pub groups: Counts,
 }
 
-/// What became of writes of status.
+/// What became of what was to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Written,
+    Removed,
     /// It was there already.
     Unchanged,
     /// The object had changed meanwhile.
@@ -98,7 +101,8 @@ impl metrics::Sample for Numbered {
             policies,
             nodes,
             queued,
-            counts,
+            statuses,
+            groups,
         } = sample;
         for (name, help, value) in [
             (
@@ -116,15 +120,18 @@ impl metrics::Sample for Numbered {
             ("nodes", "Nodes that should carry Sluice", *nodes),
             (
                 "queued",
-                "Policies whose status is to be looked at",
+                "Policies and groups that are to be looked at",
                 *queued,
             ),
         ] {
             numbers.gauge(name, help, value)?;
         }
         let help = "Statuses looked at, by what became of the write";
-        let counts = Fate::ALL.map(|fate| (fate.name(), counts.of(fate)));
+        let counts = Fate::ALL.map(|fate| (fate.name(), statuses.of(fate)));
         numbers.counters("status_writes", help, "outcome", counts)?;
+        let help = "Headless Services of groups looked at, by what became of the write";
+        let counts = Fate::ALL.map(|fate| (fate.name(), groups.of(fate)));
+        numbers.counters("group_writes", help, "outcome", counts)?;
         let help = "When the webhook's certificates expire, in seconds since 1970";
         let expiries = [
             ("authority", expiries.authority),
@@ -138,8 +145,9 @@ impl metrics::Sample for Numbered {
 }
 
 impl Fate {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Written,
+        Self::Removed,
         Self::Unchanged,
         Self::Outdated,
         Self::Missing,
@@ -147,18 +155,22 @@ impl Fate {
         Self::Unanswered,
     ];
 
-    pub fn of(error: &ApplyError) -> Self {
-        match error {
-            ApplyError::Outdated { .. } => Self::Outdated,
-            ApplyError::Missing { .. } => Self::Missing,
-            ApplyError::Refused { .. } | ApplyError::Json { .. } => Self::Refused,
-            ApplyError::Unreachable { .. } | ApplyError::Unanswered { .. } => Self::Unanswered,
+    pub fn of(outcome: &Result<Done, ApplyError>) -> Self {
+        match outcome {
+            Ok(Done::Nothing) => Self::Unchanged,
+            Ok(Done::Written { .. }) => Self::Written,
+            Ok(Done::Removed) => Self::Removed,
+            Err(ApplyError::Outdated { .. }) => Self::Outdated,
+            Err(ApplyError::Missing { .. }) => Self::Missing,
+            Err(ApplyError::Refused { .. } | ApplyError::Json { .. }) => Self::Refused,
+            Err(ApplyError::Unreachable { .. } | ApplyError::Unanswered { .. }) => Self::Unanswered,
         }
     }
 
     const fn name(self) -> &'static str {
         match self {
             Self::Written => "written",
+            Self::Removed => "removed",
             Self::Unchanged => "unchanged",
             Self::Outdated => "outdated",
             Self::Missing => "missing",

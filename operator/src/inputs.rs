@@ -26,7 +26,10 @@ use sluice_runtime::{
     watch::{self, Asked, Heard, Watches, read},
 };
 
-use crate::selector::Selector;
+use crate::{
+    groups::{self, SeenService},
+    selector::Selector,
+};
 
 /// The kinds that decide what policies compile to. Pods do not: backends come from EndpointSlices.
 pub const FACTS: [Kind; 8] = [
@@ -44,6 +47,7 @@ pub const FACTS: [Kind; 8] = [
 #[derive(Clone, Debug)]
 pub enum Told {
     Facts(watch::Told),
+    Service(Heard<SeenService>),
     Node(Heard<SeenNode>),
     Policy(Kind, Heard<SeenPolicy>),
     Report(Heard<SeenReport>),
@@ -87,11 +91,7 @@ pub struct SeenReport {
 pub fn watch(server: &Server, nodes: Selector) -> Watches<Told> {
     let mut watches = Watches::of(server);
     let facts_of = |kind| move |heard| Told::Facts(watch::Told::of(kind, heard));
-    watches.add(
-        read::all::<Service>(server),
-        facts::service,
-        facts_of(Kind::Service),
-    );
+    watches.add(read::all::<Service>(server), groups::read, Told::Service);
     watches.add(
         read::all::<EndpointSlice>(server),
         facts::slice,

@@ -3,10 +3,8 @@
 use std::{collections::BTreeSet, error::Error, panic};
 
 use jiff::Timestamp;
-use sluice_crds::{BalancingPolicy, FrontendGrant, LocalRedirectPolicy, TrafficSplit};
-use sluice_model::key::{Kind, Subject};
 use sluice_runtime::{
-    apply::{Applied, ApplyError, Retry, Writer},
+    apply::{ApplyError, Retry, Writer},
     shutdown::Shutdown,
     watch::Watches,
 };
@@ -19,11 +17,12 @@ use tracing::{debug, warn};
 
 use crate::{
     admin::{Counts, Fate, Sample},
-    events::{self, Events},
+    events::Events,
     inputs::Told,
     leader::Leadership,
     queue::Queue,
-    view::{self, View, Wanted},
+    view::View,
+    work::{Done, Hands, Order, Work},
 };
 
 /// So many writes are under way at a time.
@@ -31,21 +30,21 @@ const AT_ONCE: usize = 8;
 
 pub struct Operator {
     view: View,
-    queue: Queue<Subject>,
+    queue: Queue<Work>,
     leadership: Leadership,
     leads: bool,
-    writer: Writer,
-    events: Events,
+    hands: Hands,
     writes: JoinSet<Write>,
-    under_way: BTreeSet<Subject>,
-    counts: Counts,
+    under_way: BTreeSet<Work>,
+    statuses: Counts,
+    groups: Counts,
 }
 
 /// A write that has ended. `None` if the lease was lost before it was sent.
 struct Write {
-    policy: Subject,
-    wanted: Wanted,
-    outcome: Option<Result<Applied, ApplyError>>,
+    work: Work,
+    order: Order,
+    outcome: Option<Result<Done, ApplyError>>,
 }
 
 /// Asks for how it is going.
@@ -75,13 +74,17 @@ impl Operator {
         Self {
             view: View::default(),
             queue: Queue::default(),
-            leadership,
+            leadership: leadership.clone(),
             leads: false,
-            writer,
-            events,
+            hands: Hands {
+                leadership,
+                writer,
+                events,
+            },
             writes: JoinSet::new(),
             under_way: BTreeSet::new(),
-            counts: Counts::default(),
+            statuses: Counts::default(),
+            groups: Counts::default(),
         }
     }
 
@@ -118,11 +121,13 @@ impl Operator {
         for told in told {
             self.view.hear(told);
         }
-        let touched = self.view.take_touched();
+        let policies = self.view.take_touched();
+        let groups = self.view.take_touched_groups();
         if self.leads {
             let now = Instant::now();
-            for policy in touched {
-                self.queue.push(policy, now);
+            let work = policies.into_iter().map(Work::Status);
+            for work in work.chain(groups.into_iter().map(Work::Group)) {
+                self.queue.push(work, now);
             }
         }
     }
@@ -133,8 +138,10 @@ impl Operator {
         self.queue.clear();
         if self.leads && self.view.is_complete().is_ok() {
             let now = Instant::now();
-            for policy in self.view.policies() {
-                self.queue.push(policy.clone(), now);
+            let work = self.view.policies().cloned().map(Work::Status);
+            let groups = self.view.groups().into_iter().map(Work::Group);
+            for work in work.chain(groups) {
+                self.queue.push(work, now);
             }
         }
     }
@@ -142,37 +149,45 @@ impl Operator {
     fn start_writes(&mut self) {
         let now = Instant::now();
         while self.writes.len() < AT_ONCE {
-            let Some(policy) = self.queue.pop(now) else {
+            let Some(work) = self.queue.pop(now) else {
                 return;
             };
-            if self.under_way.contains(&policy) {
+            if self.under_way.contains(&work) {
                 // The answer may change what is wanted. It comes before long.
-                self.queue.push_soon(policy, now);
+                self.queue.push_soon(work, now);
                 continue;
             }
-            let Some(wanted) = self.view.wanted(&policy, Timestamp::now()) else {
-                self.queue.forgive(&policy);
+            let Some(order) = self.order(&work) else {
+                self.queue.forgive(&work);
                 continue;
             };
-            self.under_way.insert(policy.clone());
-            let leadership = self.leadership.clone();
-            let writer = self.writer.clone();
-            let events = self.events.clone();
+            self.under_way.insert(work.clone());
+            let hands = self.hands.clone();
             self.writes.spawn(async move {
-                let outcome = write(&leadership, &writer, &events, policy.kind, &wanted).await;
+                let outcome = hands.carry_out(&work, &order).await;
                 Write {
-                    policy,
-                    wanted,
+                    work,
+                    order,
                     outcome,
                 }
             });
         }
     }
 
+    fn order(&self, work: &Work) -> Option<Order> {
+        match work {
+            Work::Status(policy) => {
+                let wanted = self.view.wanted(policy, Timestamp::now())?;
+                Some(Order::Status(Box::new(wanted)))
+            }
+            Work::Group(service) => self.view.deed(service).map(Order::Group),
+        }
+    }
+
     fn note(&mut self, ended: Result<Write, JoinError>) {
         let Write {
-            policy,
-            wanted,
+            work,
+            order,
             outcome,
         } = match ended {
             Ok(write) => write,
@@ -182,38 +197,45 @@ impl Operator {
                 Err(_) => return,
             },
         };
-        self.under_way.remove(&policy);
-        let now = Instant::now();
+        self.under_way.remove(&work);
+        let Some(outcome) = outcome else {
+            return;
+        };
+        let counts = match &work {
+            Work::Status(_) => &mut self.statuses,
+            Work::Group(_) => &mut self.groups,
+        };
+        counts.note(Fate::of(&outcome));
         match outcome {
-            None => {}
-            Some(Ok(Applied::Unchanged)) => {
-                self.counts.note(Fate::Unchanged);
-                self.queue.forgive(&policy);
-            }
-            Some(Ok(Applied::Written { fields, version })) => {
-                debug!(%policy, ?fields, "wrote the status");
-                self.counts.note(Fate::Written);
-                self.queue.forgive(&policy);
-                self.view.note_written(&policy, &wanted, &version);
-            }
-            Some(Err(error)) => {
-                self.counts.note(Fate::of(&error));
-                let retry = error.retry();
-                let error = &error as &dyn Error;
-                match retry {
-                    Retry::Never => {
-                        debug!(%policy, error, "the status cannot be written");
-                        self.queue.forgive(&policy);
-                    }
-                    Retry::Soon => {
-                        debug!(%policy, error, "the status will be written later");
-                        self.queue.push_soon(policy, now);
-                    }
-                    Retry::Seldom => {
-                        warn!(%policy, error, "the status cannot be written");
-                        self.queue.push_seldom(policy, now);
-                    }
+            Ok(done) => {
+                debug!(%work, ?done, "looked after");
+                self.queue.forgive(&work);
+                if let (Work::Status(policy), Order::Status(wanted)) = (&work, &order)
+                    && let Done::Written { version, .. } = &done
+                {
+                    self.view.note_written(policy, wanted, version);
                 }
+            }
+            Err(error) => self.note_failure(work, &error),
+        }
+    }
+
+    fn note_failure(&mut self, work: Work, error: &ApplyError) {
+        let now = Instant::now();
+        let retry = error.retry();
+        let error = error as &dyn Error;
+        match retry {
+            Retry::Never => {
+                debug!(%work, error, "it cannot be written");
+                self.queue.forgive(&work);
+            }
+            Retry::Soon => {
+                debug!(%work, error, "it will be written later");
+                self.queue.push_soon(work, now);
+            }
+            Retry::Seldom => {
+                warn!(%work, error, "it cannot be written");
+                self.queue.push_seldom(work, now);
             }
         }
     }
@@ -226,39 +248,10 @@ impl Operator {
             policies: self.view.policies().count() as u64,
             nodes: self.view.nodes() as u64,
             queued: self.queue.len() as u64,
-            counts: self.counts.clone(),
+            statuses: self.statuses.clone(),
+            groups: self.groups.clone(),
         }
     }
-}
-
-async fn write(
-    leadership: &Leadership,
-    writer: &Writer,
-    events: &Events,
-    kind: Kind,
-    wanted: &Wanted,
-) -> Option<Result<Applied, ApplyError>> {
-    if !leadership.may_write() {
-        return None;
-    }
-    let Wanted { meta, status, seen } = wanted;
-    let before = view::conditions(seen);
-    let seen = Some(seen);
-    let outcome = match kind {
-        Kind::TrafficSplit => writer.status::<TrafficSplit>(meta, status, seen).await,
-        Kind::LocalRedirectPolicy => {
-            let outcome = writer.status::<LocalRedirectPolicy>(meta, status, seen);
-            outcome.await
-        }
-        Kind::BalancingPolicy => writer.status::<BalancingPolicy>(meta, status, seen).await,
-        Kind::FrontendGrant => writer.status::<FrontendGrant>(meta, status, seen).await,
-        _ => return None,
-    };
-    if let Ok(Applied::Written { .. }) = outcome {
-        let happenings = events::between(&before, status.conditions());
-        events.publish(kind, meta, happenings).await;
-    }
-    Some(outcome)
 }
 
 async fn wait_until(due: Option<Instant>) {

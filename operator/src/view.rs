@@ -11,13 +11,14 @@ use serde_json::Value;
 use sluice_crds::NodeReportStatus;
 use sluice_model::{
     index::Index,
-    key::{Kind, NodeKey, Subject},
+    key::{Kind, NodeKey, ServiceKey, SplitKey, Subject},
     rollup::{Entry, Rollup},
 };
 use sluice_runtime::watch::{Heard, Trouble, What};
 
 use crate::{
     accept::Accept,
+    groups::{self, Deed, Groups, SeenService},
     inputs::{self, SeenNode, SeenPolicy, SeenReport, Stored, Told},
     status::{self, Known, Status},
 };
@@ -25,6 +26,7 @@ use crate::{
 pub struct View {
     index: Index,
     accept: Accept,
+    groups: Groups,
     rollup: Rollup,
     stored: BTreeMap<Subject, Box<Stored>>,
     touched: BTreeSet<Subject>,
@@ -52,6 +54,7 @@ impl Default for View {
         Self {
             index: Index::awaiting(inputs::FACTS),
             accept: Accept::default(),
+            groups: Groups::default(),
             rollup: Rollup::default(),
             stored: BTreeMap::new(),
             touched: BTreeSet::new(),
@@ -65,6 +68,7 @@ impl View {
     pub fn hear(&mut self, told: Told) {
         match told {
             Told::Facts(told) => self.hear_facts(told.kind, told.what),
+            Told::Service(heard) => self.hear_services(heard),
             Told::Node(heard) => self.hear_nodes(heard),
             Told::Policy(kind, heard) => self.hear_policies(kind, heard),
             Told::Report(heard) => self.hear_reports(heard),
@@ -82,6 +86,30 @@ impl View {
         };
         touched.append(&mut self.touched);
         touched
+    }
+
+    /// The groups that have to be looked at; none as long as an input has not listed.
+    pub fn take_touched_groups(&mut self) -> BTreeSet<ServiceKey> {
+        let Some(snapshot) = self.index.snapshot() else {
+            return BTreeSet::new();
+        };
+        self.groups.take_touched(snapshot)
+    }
+
+    /// Every group that there is or that should be.
+    pub fn groups(&self) -> BTreeSet<ServiceKey> {
+        let wanted = self.index.splits().values().flat_map(groups::of);
+        let wanted = wanted.map(|group| group.service.clone());
+        wanted.chain(self.groups.keys().cloned()).collect()
+    }
+
+    /// What is to be done with a group.
+    pub fn deed(&self, group: &ServiceKey) -> Option<Deed> {
+        let uid = |split: &SplitKey| {
+            let stored = self.stored.get(&split.clone().into())?;
+            stored.meta.uid.as_deref()
+        };
+        self.groups.deed(self.index.snapshot()?, group, uid)
     }
 
     /// The status that a policy should have. `None` if there is no such policy.
@@ -164,6 +192,12 @@ impl View {
         }
     }
 
+    fn hear_services(&mut self, heard: Heard<SeenService>) {
+        self.groups.hear(&heard);
+        let told = sluice_runtime::watch::Told::of(Kind::Service, heard.map(|seen| seen.object));
+        self.hear_facts(told.kind, told.what);
+    }
+
     fn hear_nodes(&mut self, heard: Heard<SeenNode>) {
         let mut moved = false;
         match &heard {
@@ -191,7 +225,11 @@ impl View {
     fn hear_policies(&mut self, kind: Kind, heard: Heard<SeenPolicy>) {
         match &heard {
             Heard::Listed(policies) => {
-                self.stored.retain(|policy, _| policy.kind != kind);
+                let before = self.stored.keys().filter(|policy| policy.kind == kind);
+                let before: Vec<_> = before.cloned().collect();
+                for policy in before {
+                    self.forget(&policy);
+                }
                 for policy in policies {
                     self.keep(policy);
                 }
@@ -199,7 +237,7 @@ impl View {
             Heard::Set(policy) => self.keep(policy),
             Heard::Gone(name) => {
                 let name = name.clone();
-                self.stored.remove(&Subject { kind, name });
+                self.forget(&Subject { kind, name });
             }
             Heard::Trouble(_) | Heard::Well => {}
         }
@@ -210,7 +248,19 @@ impl View {
     fn keep(&mut self, policy: &SeenPolicy) {
         let subject = policy.subject.clone();
         self.stored.insert(subject.clone(), policy.stored.clone());
+        self.note_split(&subject);
         self.touched.insert(subject);
+    }
+
+    fn forget(&mut self, policy: &Subject) {
+        self.stored.remove(policy);
+        self.note_split(policy);
+    }
+
+    fn note_split(&mut self, policy: &Subject) {
+        if policy.kind == Kind::TrafficSplit {
+            self.groups.hear_split(SplitKey(policy.name.clone()));
+        }
     }
 
     fn hear_reports(&mut self, heard: Heard<SeenReport>) {

@@ -13,7 +13,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource,
-    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
 };
 use tokio::time::timeout;
 
@@ -157,6 +157,28 @@ impl Writer {
         let paths = paths.map(|(name, _)| name.clone()).collect();
         fields["metadata"] = json_of(&target, &identity(of))?;
         self.send(target, &resource, fields, paths).await
+    }
+
+    /// Removes the very object that was seen. One that is gone already is removed.
+    pub async fn remove<K: Resource<DynamicType = ()>>(
+        &self,
+        seen: &ObjectMeta,
+    ) -> Result<(), ApplyError> {
+        let (target, resource) = Target::of::<K>(seen);
+        let api = self.api(&target, &resource);
+        let params = DeleteParams::default().preconditions(Preconditions {
+            uid: seen.uid.clone(),
+            resource_version: seen.resource_version.clone(),
+        });
+        let sent = api.delete(&target.name, &params);
+        match timeout(PATIENCE, sent).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => match ApplyError::of(target, error) {
+                ApplyError::Missing { .. } => Ok(()),
+                error => Err(error),
+            },
+            Err(_) => Err(ApplyError::Unanswered { target }),
+        }
     }
 
     async fn send(
