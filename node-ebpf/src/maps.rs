@@ -257,16 +257,40 @@ pub fn backend(id: u32) -> Option<&'static Backend> {
     BACKENDS.get(id).map(|row| &row.backend)
 }
 
-/// Adds to the number of open sockets of a backend; `-1` is written as `u64::MAX`.
+/// Counts an open socket of a backend.
 #[inline(always)]
-pub fn count_socket(backend: u32, change: u64) {
+pub fn count_socket(backend: u32) {
     if let Some(row) = BACKENDS.get_ptr_mut(backend) {
-        // SAFETY: a live, aligned element; all access in the kernel is atomic. The sum is not used, so
-        // the plain add is the right instruction here.
+        // SAFETY: a live, aligned element.
+        unsafe { add(&raw mut (*row).sockets, 1) };
+    }
+}
+
+/// Counts one less. A row that has lost count goes no further than to none: what is below would be owed by
+/// the next sockets.
+#[inline(always)]
+pub fn uncount_socket(backend: u32) {
+    if let Some(row) = BACKENDS.get_ptr_mut(backend) {
+        // SAFETY: a live, aligned element; volatile, since others write it too.
         unsafe {
-            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*row).sockets, change);
+            let sockets = &raw mut (*row).sockets;
+            if ptr::read_volatile(sockets) as i64 > 0 {
+                add(sockets, MINUS_ONE);
+            }
         }
     }
+}
+
+/// Adding this wraps around to one less.
+const MINUS_ONE: u64 = u64::MAX;
+
+/// # Safety
+/// `word` is a live, aligned word of a map.
+#[inline(always)]
+unsafe fn add(word: *mut u64, change: u64) {
+    // SAFETY: by the contract; all access in the kernel is atomic. The sum is not used, so the plain add is the
+    // right instruction here.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word, change) };
 }
 
 #[inline(always)]

@@ -27,9 +27,6 @@ use crate::{
     pairs,
 };
 
-/// Adding this wraps around to one less.
-const MINUS_ONE: u64 = u64::MAX;
-
 /// Notes the choice in the socket. `false` when the kernel has no memory for it.
 #[inline(always)]
 pub fn remember(
@@ -59,7 +56,7 @@ pub fn remember(
     state.backend_address = backend.address;
     state.backend_port = backend.port;
     state.counted = 1;
-    maps::count_socket(choice.backend, 1);
+    maps::count_socket(choice.backend);
     true
 }
 
@@ -131,7 +128,7 @@ fn uncount(state: &mut Socket) {
     let alive = maps::backend(state.backend)
         .is_some_and(|backend| backend.generation == state.backend_generation);
     if alive {
-        maps::count_socket(state.backend, MINUS_ONE);
+        maps::uncount_socket(state.backend);
     }
 }
 

@@ -193,12 +193,13 @@ impl Kernel {
     fn put_backend(&self, id: u32, backend: Backend) -> Result<(), MapsError> {
         let failed = in_map(maps::BACKENDS);
         let there = self.backends.read(id).map_err(failed)?;
-        let sockets = if there.backend.generation == backend.generation {
-            there.sockets
-        } else {
-            0
+        if there.backend.generation == backend.generation {
+            return self.backends.put_right(id, backend).map_err(failed);
+        }
+        let row = BackendRow {
+            backend,
+            sockets: 0,
         };
-        let row = BackendRow { backend, sockets };
         self.backends.write(id, row).map_err(failed)
     }
 

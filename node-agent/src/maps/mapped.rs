@@ -19,7 +19,7 @@ use std::{
 
 use aya::maps::{MapData, MapError};
 use memmap2::{MmapOptions, MmapRaw};
-use sluice_node_abi::values::Port;
+use sluice_node_abi::values::{Backend, BackendRow, Port};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Bytes from the start of a window to the start of the next. A multiple of every page size.
@@ -163,6 +163,16 @@ impl<T: IntoBytes + FromBytes + Immutable + Copy> Mapped<T> {
     /// A panic elsewhere leaves the window whole or none.
     fn lock(&self) -> MutexGuard<'_, Option<Window>> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mapped<BackendRow> {
+    /// Writes the backend alone: the kernel may be counting a socket in the same row right now.
+    pub fn put_right(&self, index: u32, backend: Backend) -> Result<(), ElementError> {
+        self.at(index, |row| {
+            // SAFETY: as in `write`; a field of an aligned element is aligned.
+            unsafe { (&raw mut (*row).backend).write_volatile(backend) }
+        })
     }
 }
 

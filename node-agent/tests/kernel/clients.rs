@@ -1,6 +1,9 @@
 //! What is the same for all connects of one client: affinity, and consistent choices.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use aya::maps::{HashMap, Map, MapData};
@@ -10,7 +13,8 @@ use sluice_node_agent::program::Refusal;
 use sluice_testbed::{
     load::Target,
     pod::Pod,
-    program::{Family, Seen, Step},
+    program::{Family, Seen, Step, StepResult},
+    tier::eventually,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -21,6 +25,7 @@ use crate::{
 
 const SERVICE: &str = "198.18.0.1";
 const PORT: u16 = 80;
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn service(affinity: &str, balancing: &str) -> Value {
     json!({
@@ -186,31 +191,82 @@ pub(crate) fn a_consistent_service_gives_each_pod_the_same_backend() -> Result<(
 }
 
 pub(crate) fn least_connections_evens_out_what_is_open() -> Result<()> {
+    let balanced = Balanced::start()?;
+    let seen = balanced.client.run(&balanced.opening()?)?;
+    evened_out(&seen)
+}
+
+/// As by somebody who writes into the map: what is closed uncounted must not be owed by what is opened next.
+pub(crate) fn a_backend_that_lost_count_of_its_sockets_gets_its_part_again() -> Result<()> {
+    let balanced = Balanced::start()?;
+    let maps = &balanced.bed.maps;
+    let uncounted = balanced.client.program();
+    evened_out(&uncounted.run(&balanced.opening()?)?)?;
+    let mut rows = Vec::new();
+    maps.backends.each(|id, row| rows.push((id, row)))?;
+    let (id, mut row) = *rows.first().context("a backend")?;
+    row.sockets = 0;
+    maps.backends.write(id, row)?;
+    drop(uncounted);
+    eventually(PATIENCE, "no open socket", || {
+        let mut rows = Vec::new();
+        maps.backends.each(|_, row| rows.push(row))?;
+        ensure!(rows.iter().all(|row| row.sockets == 0), "{rows:?}");
+        Ok(())
+    })?;
+    let seen = balanced.client.run(&balanced.opening()?)?;
+    evened_out(&seen)
+}
+
+/// A Service of three servers that balances by open sockets.
+struct Balanced {
+    client: Pod,
+    _servers: Vec<Pod>,
+    bed: Bed,
+}
+
+impl Balanced {
     const SOCKETS: usize = 60;
-    let bed = Bed::start(Refusal::SetRetval)?;
-    let servers = (1..=3)
-        .map(|n| bed.node.pod(format!("server-{n}")).port(8080).start())
-        .collect::<Result<Vec<_>>>()?;
-    let client = bed.node.pod("client").start()?;
-    let mut told = Told::start(&bed)?;
-    told.apply(&[service("None", "LeastConnections"), slice("web", &servers)])?;
-    let mut steps = Vec::new();
-    for socket in 0..SOCKETS {
-        steps.push(Step::tcp(Family::V4));
-        steps.push(Step::connect(socket, at(SERVICE, PORT)?));
-        steps.push(Step::receive(socket));
+
+    fn start() -> Result<Self> {
+        let bed = Bed::start(Refusal::SetRetval)?;
+        let servers = (1..=3)
+            .map(|n| bed.node.pod(format!("server-{n}")).port(8080).start())
+            .collect::<Result<Vec<_>>>()?;
+        let client = bed.node.pod("client").start()?;
+        let mut told = Told::start(&bed)?;
+        told.apply(&[service("None", "LeastConnections"), slice("web", &servers)])?;
+        Ok(Self {
+            client,
+            _servers: servers,
+            bed,
+        })
     }
-    let seen = client.run(&steps)?;
+
+    /// Opens sockets and leaves them open.
+    fn opening(&self) -> Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        for socket in 0..Self::SOCKETS {
+            steps.push(Step::tcp(Family::V4));
+            steps.push(Step::connect(socket, at(SERVICE, PORT)?));
+            steps.push(Step::receive(socket));
+        }
+        Ok(steps)
+    }
+}
+
+fn evened_out(seen: &[StepResult]) -> Result<()> {
     ensure!(seen.iter().all(Result::is_ok), "{seen:?}");
-    let mut answered = BTreeMap::<Vec<u8>, usize>::new();
-    for step in seen.into_iter().flatten() {
+    let mut answered = BTreeMap::<&[u8], usize>::new();
+    for step in seen.iter().flatten() {
         if let Seen::Data(name) = step {
             *answered.entry(name).or_default() += 1;
         }
     }
     let (least, most) = (answered.values().min(), answered.values().max());
     let (least, most) = least.zip(most).context("nobody answered")?;
-    println!("{SOCKETS} open sockets on 3 backends: {least} to {most} each");
+    let all = Balanced::SOCKETS;
+    println!("{all} open sockets on 3 backends: {least} to {most} each");
     ensure!(answered.len() == 3 && most - least <= 8, "{answered:?}");
     Ok(())
 }

@@ -15,6 +15,7 @@ mod choices;
 mod clients;
 mod crowd;
 mod datagrams;
+mod flaky;
 mod frontends;
 mod full;
 mod healed;
@@ -25,6 +26,7 @@ mod neighbours;
 mod oracle;
 mod privileges;
 mod refusal;
+mod retried;
 mod schedules;
 mod sockets;
 mod stale;
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
     use oracle::*;
     use privileges::*;
     use refusal::*;
+    use retried::*;
     use schedules::*;
     use sockets::*;
     use stale::*;
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
             test!(a_socket_program_sees_the_service_where_it_would_see_the_backend),
             test!(a_socket_that_connects_elsewhere_forgets_the_service),
             test!(open_sockets_are_counted_until_they_close),
+            test!(a_row_that_is_put_right_goes_on_counting),
             test!(the_capabilities_of_the_manifest_suffice),
             test!(no_backend_is_connection_refused_at_once),
             test!(no_backend_is_connection_refused_by_way_of_loopback),
@@ -98,10 +102,12 @@ fn main() -> ExitCode {
             test!(external_traffic_policy_local_leaves_other_nodes_ports_alone),
             test!(internal_traffic_policy_local_reaches_this_nodes_endpoints_or_refuses),
             test!(connects_of_pods_that_opted_out_are_left_alone),
+            test!(a_caller_that_could_not_be_written_is_written_later),
             test!(pods_in_the_hosts_network_are_clients_of_their_own),
             test!(session_affinity_keeps_each_client_until_its_backend_goes),
             test!(a_consistent_service_gives_each_pod_the_same_backend),
             test!(least_connections_evens_out_what_is_open),
+            test!(a_backend_that_lost_count_of_its_sockets_gets_its_part_again),
             test!(programs_of_others_stay_and_the_first_in_line_serves_what_both_claim),
             test!(a_pod_is_steered_from_whatever_is_nested_in_it_and_wherever_it_moves),
             test!(a_service_that_does_not_fit_is_refused_whole_and_disturbs_nobody),
@@ -117,6 +123,7 @@ fn main() -> ExitCode {
             test!(least_connections_spreads_what_is_open_and_fills_a_newcomer_first),
             test!(objects_maps_and_connects_say_the_same),
             test!(writes_that_fail_at_random_still_end_in_the_same_image),
+            test!(an_agent_that_starts_beside_its_maps_writes_nothing),
         ],
     )
 }

@@ -6,8 +6,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use sluice_model::{image::Entry, plan::Op};
 use sluice_node_abi::keys;
-use sluice_node_agent::program::{Programs, Refusal, Sizes};
+use sluice_node_agent::{
+    maps::Maps as _,
+    program::{Programs, Refusal, Sizes},
+};
 use sluice_testbed::{
     load::{Load, Target},
     pod::Pod,
@@ -315,4 +319,37 @@ pub(crate) fn open_sockets_are_counted_until_they_close() -> Result<()> {
         ensure!(left == 0, "{left} are open");
         Ok(())
     })
+}
+
+/// As the agent does with a row that somebody else has changed, while sockets come and go.
+pub(crate) fn a_row_that_is_put_right_goes_on_counting() -> Result<()> {
+    const CONNECTS: u64 = 4_000;
+    let mut bed = Bed::start(Refusal::SetRetval)?;
+    let server = bed.node.pod("server").port(80).start()?;
+    let client = bed.node.pod("client").start()?;
+    let service = at(SERVICE_V4, 80)?;
+    bed.service(service, keys::TCP, &[server.at(80)[0]])?;
+    let mut rows = Vec::new();
+    bed.maps.backends.each(|id, row| rows.push((id, row)))?;
+    let (id, row) = *rows.first().context("a backend")?;
+    let right = Op::Put(Entry::Backend(id, row.backend));
+    let mut maps = bed.own_maps()?;
+
+    let running = client.start_load(&Load::on([service]).until_stopped().threads(3))?;
+    let mut written = 0;
+    while running.so_far()?.tries < CONNECTS {
+        for _ in 0..1_000 {
+            maps.write(&right)?;
+        }
+        written += 1_000;
+    }
+    let report = running.stop()?;
+    ensure!(report.failures.is_empty(), "{report}");
+    eventually(PATIENCE, "no open socket", || {
+        let left = bed.maps.backends.read(id)?.sockets;
+        ensure!(left == 0, "{left} are open");
+        Ok(())
+    })?;
+    println!("{} sockets counted beside {written} writes", report.tries);
+    Ok(())
 }
