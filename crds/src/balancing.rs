@@ -20,13 +20,13 @@ use crate::{
 };
 
 pub use check::{
-    CHECK_INTERVAL, Check, HttpCheck, INTERVAL_BOUNDS, MAX_COUNT, ONE_CHECK, TIMEOUT_BELOW,
-    TcpCheck,
+    CHECK_INTERVAL, CHECK_TIMEOUT, Check, HttpCheck, INTERVAL_BOUNDS, MAX_COUNT, ONE_CHECK,
+    TIMEOUT_BELOW, TIMEOUT_BOUNDS, TcpCheck,
 };
 pub use group::Group;
 pub use group::{
     Address, BACKEND_ADDRESS_RESERVED, CHECKED_ADDRESSES, GroupPods, MAX_ADDRESSES, MAX_PRIORITY,
-    ONE_GROUP_SOURCE, Via,
+    METADATA, ONE_GROUP_SOURCE, Via,
 };
 
 /// The largest number of groups.
@@ -34,6 +34,12 @@ pub const MAX_GROUPS: usize = 16;
 
 /// What is said of a policy whose groups get nothing.
 pub const NO_GROUP_WEIGHT: &str = "at least one group needs a weight above 0";
+
+/// What is said of a policy with very many addresses.
+pub const ADDRESSES_IN_ALL: &str = "at most 256 addresses in all groups together";
+
+const ADDRESSES_RULE: &str =
+    "self.backends.map(group, has(group.addresses) ? size(group.addresses) : 0).sum() <= 256";
 
 /// Which backends stand behind a frontend, and how connections are shared out over them.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +64,8 @@ pub const NO_GROUP_WEIGHT: &str = "at least one group needs a weight above 0";
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.backends.exists(group, group.weight > 0)").message(NO_GROUP_WEIGHT)
+    validation = Rule::new("self.backends.exists(group, group.weight > 0)").message(NO_GROUP_WEIGHT),
+    validation = Rule::new(ADDRESSES_RULE).message(ADDRESSES_IN_ALL)
 )]
 pub struct BalancingPolicySpec {
     /// What callers connect to.

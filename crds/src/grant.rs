@@ -22,7 +22,11 @@ pub const RANGE: &str =
     "a range such as 192.0.2.0/24 or 2001:db8::/32, with no bit set behind the prefix";
 /// What is said of a range that ends before it begins.
 pub const PORT_ORDER: &str = "`endPort` is not below `port`";
+/// What is said of a grant to whom nothing names.
+pub const NAMESPACES_NAMED: &str =
+    "`matchLabels` or `matchExpressions` say which namespaces are meant";
 
+const NAMESPACES_NAMED_RULE: &str = "has(self.matchLabels) || has(self.matchExpressions)";
 const RANGE_RULE: &str = "self.all(range, isCIDR(range) && cidr(range) == cidr(range).masked())";
 
 /// Who may claim what. Without a grant nobody may claim an address that is not a Service's.
@@ -40,7 +44,10 @@ const RANGE_RULE: &str = "self.all(range, isCIDR(range) && cidr(range) == cidr(r
 )]
 #[serde(rename_all = "camelCase")]
 pub struct FrontendGrantSpec {
-    /// The namespaces whose policies may claim, by their labels. `{}` means every namespace.
+    /// The namespaces whose policies may claim, by their labels. Every namespace is meant by the expression
+    /// `{key: kubernetes.io/metadata.name, operator: Exists}`; `{}`, which is what is left of a
+    /// misspelt selector, is refused.
+    #[x_kube(validation = Rule::new(NAMESPACES_NAMED_RULE).message(NAMESPACES_NAMED))]
     pub namespaces: Selector,
 
     /// Ranges of addresses that may be claimed. Addresses of nodes, of Services of other namespaces

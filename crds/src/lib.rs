@@ -4,6 +4,7 @@
 //! says when it is broken is a constant beside the type, so that the parser says the same. A field of a
 //! spec is here from the moment that something acts on it, or says that it cannot yet.
 
+mod absent;
 pub mod balancing;
 pub mod choice;
 pub mod conditions;

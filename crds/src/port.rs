@@ -9,7 +9,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::pattern::LABEL;
+use crate::{absent::is_default, pattern::LABEL};
 
 /// The largest number of ports of a Service that can be listed.
 pub const MAX_SERVICE_PORTS: usize = 100;
@@ -27,8 +27,8 @@ pub struct AddressPort {
     #[schemars(range(min = 1, max = 65_535))]
     pub port: u16,
 
-    /// TCP or UDP.
-    #[serde(default)]
+    /// TCP or UDP. TCP when left out.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub protocol: Protocol,
 }
 

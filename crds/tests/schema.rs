@@ -6,6 +6,7 @@ use kube::CustomResourceExt;
 use serde_json::Value;
 use sluice_crds::{
     BalancingPolicy, FrontendGrant, LocalRedirectPolicy, NodeReport, TrafficSplit,
+    balancing::{CHECK_INTERVAL, CHECK_TIMEOUT},
     split::{MAX_PORTS, MAX_VERSIONS, MAX_WEIGHT},
 };
 
@@ -118,6 +119,42 @@ fn nothing_of_a_spec_can_be_null() {
         }
     }
     assert_eq!(nullable, Vec::<String>::new());
+}
+
+/// Tools that compare take a list as one value: what is filled in inside of it looks like a change.
+#[test]
+fn nothing_is_filled_in_within_a_list() {
+    let mut filled = Vec::new();
+    for (part, schema) in parts() {
+        walk(&part, &schema, &mut |path, schema| {
+            if path.contains("[]") && !schema["default"].is_null() {
+                filled.push(path.to_owned());
+            }
+        });
+    }
+    assert_eq!(filled, Vec::<String>::new());
+}
+
+#[test]
+fn the_rule_on_times_knows_what_is_meant_where_they_are_left_out() {
+    let parts = parts();
+    let balancing = parts
+        .iter()
+        .find(|(part, _)| part == "BalancingPolicy spec");
+    let (_, spec) = balancing.expect("a spec");
+    let check = &spec["properties"]["backends"]["items"]["properties"]["check"];
+    let rules = check["x-kubernetes-validations"].as_array().expect("rules");
+    let rules: Vec<_> = rules
+        .iter()
+        .filter_map(|rule| rule["rule"].as_str())
+        .collect();
+    for (field, default) in [("timeout", CHECK_TIMEOUT), ("interval", CHECK_INTERVAL)] {
+        let known = format!("self.?{field}.orValue('{default}')");
+        assert!(
+            rules.iter().any(|rule| rule.contains(&known)),
+            "{known}: {rules:?}"
+        );
+    }
 }
 
 #[test]

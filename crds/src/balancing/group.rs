@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::Check;
 use crate::{
+    absent::is_default,
     frontend::{ADDRESS, ADDRESS_RULE},
     pattern::{LABEL, LABEL_KEYS, LABEL_KEYS_RULE, LABEL_VALUE},
     port::{BackendPort, MAX_PORTS},
@@ -15,7 +16,7 @@ use crate::{
     split::MAX_WEIGHT,
 };
 
-/// The largest number of addresses in one group.
+/// The largest number of addresses in one group, and in all of a policy together.
 pub const MAX_ADDRESSES: usize = 256;
 /// The last tier.
 pub const MAX_PRIORITY: u8 = 15;
@@ -26,10 +27,13 @@ pub const ONE_GROUP_SOURCE: &str = "a group has either `pods` or `addresses`";
 pub const CHECKED_ADDRESSES: &str =
     "only a group with `addresses` has a `check`: of pods Kubernetes says whether they are ready";
 /// What is said of an address that is no backend.
-pub const BACKEND_ADDRESS_RESERVED: &str =
-    "loopback, link-local, unspecified, multicast and broadcast addresses are never a backend";
+pub const BACKEND_ADDRESS_RESERVED: &str = "loopback, link-local, unspecified, multicast and broadcast addresses, and \
+     those of clouds' metadata services, are never a backend";
+/// Where clouds tell a machine who it is, and hand out what it may do, beside the link-local addresses.
+pub const METADATA: [&str; 3] = ["100.100.100.200", "168.63.129.16", "fd00:ec2::254"];
 
-const BACKEND_ADDRESS_RESERVED_RULE: &str = "!isIP(self) || ip(self).isGlobalUnicast()";
+const BACKEND_ADDRESS_RESERVED_RULE: &str = "!isIP(self) || ip(self).isGlobalUnicast() \
+    && !['100.100.100.200', '168.63.129.16', 'fd00:ec2::254'].exists(m, ip(m) == ip(self))";
 
 /// A named group of backends.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +51,7 @@ pub struct Group {
     pub weight: u32,
 
     /// The group's tier. Connections go to the lowest tier that has a usable backend. 0 when left out.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(range(max = MAX_PRIORITY))]
     pub priority: u8,
 
@@ -66,6 +70,7 @@ pub struct Group {
     pub addresses: Option<Vec<Address>>,
 
     /// How each node finds out which of the addresses are usable. All of them count as usable when left out.
+    /// The node asks from its own network, where no NetworkPolicy of pods holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Check")]
     pub check: Option<Check>,
@@ -86,8 +91,8 @@ pub struct GroupPods {
 
     /// The way to a pod. PodIP: its own address. HostPort: its node's address, at the port that the
     /// pod has there. NodeEntry: the address in its node's annotation `sluice.dev/entry-address`,
-    /// else its node's internal address.
-    #[serde(default)]
+    /// else its node's internal address. PodIP when left out.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub via: Via,
 
     /// Where each port of the frontend is found on these pods, keyed by the frontend's port.
@@ -115,7 +120,7 @@ pub enum Via {
 /// One backend by address.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
-    /// The address.
+    /// The address. Never one of a node, of a Service or of the API server.
     #[schemars(length(min = 1, max = 45))]
     #[x_kube(
         validation = Rule::new(ADDRESS_RULE).message(ADDRESS),
@@ -128,11 +133,15 @@ pub struct Address {
     pub port: u16,
 
     /// The address' weight in relation to the others of the group. 1 when left out.
-    #[serde(default = "one")]
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     #[schemars(range(max = MAX_WEIGHT))]
     pub weight: u32,
 }
 
 const fn one() -> u32 {
     1
+}
+
+fn is_one(weight: &u32) -> bool {
+    *weight == one()
 }

@@ -4,7 +4,10 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::pattern::{DECIMAL, DURATION, LABEL};
+use crate::{
+    absent::is_default,
+    pattern::{DECIMAL, DURATION, LABEL},
+};
 
 /// The largest number of checks.
 pub const MAX_CHECKS: usize = 16;
@@ -59,12 +62,12 @@ pub struct AnalysisCheck {
     pub max: String,
 
     /// Below so many connections in an interval nothing is decided. 0 when left out.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(range(max = 1_000_000_000))]
     pub min_samples: u32,
 
     /// So many values in a row above `max` are a failure. 1 when left out.
-    #[serde(default = "one")]
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     #[schemars(range(min = 1, max = MAX_FAILURES))]
     pub failures: u8,
 }
@@ -111,4 +114,8 @@ fn interval() -> String {
 
 const fn one() -> u8 {
     1
+}
+
+fn is_one(count: &u8) -> bool {
+    *count == one()
 }

@@ -72,7 +72,7 @@ fn grant() -> Value {
     json!({
         "apiVersion": "sluice.dev/v1alpha1", "kind": "FrontendGrant",
         "metadata": {"name": "gone", "labels": { OWN_GRANT: NAMESPACE }},
-        "spec": {"namespaces": {}, "addresses": ["192.0.2.7/32"]},
+        "spec": {"namespaces": {"matchLabels": {"team": "a"}}, "addresses": ["192.0.2.7/32"]},
     })
 }
 

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, net::IpAddr};
 use sluice_crds::{
     FrontendGrant,
     grant::{
-        FrontendGrantSpec, MAX_PORT_RANGES, MAX_RANGES, PORT_ORDER, PortRange as CrdPortRange,
+        FrontendGrantSpec, MAX_PORT_RANGES, MAX_RANGES, NAMESPACES_NAMED, PORT_ORDER,
+        PortRange as CrdPortRange,
     },
 };
 
@@ -67,6 +68,9 @@ pub fn parse(key: &GrantKey, object: &FrontendGrant) -> Parsed<Fact> {
         ports,
     } = &object.spec;
     let mut faults = Faults::of(key.clone());
+    if namespaces.match_labels.is_none() && namespaces.match_expressions.is_none() {
+        faults.note("spec.namespaces", NAMESPACES_NAMED);
+    }
     let namespaces = selector::parse(namespaces, "spec.namespaces", &mut faults);
     let addresses = parse_addresses(addresses, &mut faults);
     let ports = ports.as_ref().map(|ports| parse_ports(ports, &mut faults));

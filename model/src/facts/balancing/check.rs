@@ -3,12 +3,13 @@
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use sluice_crds::balancing::{
-    self as crds, INTERVAL_BOUNDS, MAX_COUNT, ONE_CHECK, TIMEOUT_BELOW, TcpCheck,
+    self as crds, INTERVAL_BOUNDS, MAX_COUNT, ONE_CHECK, TIMEOUT_BELOW, TIMEOUT_BOUNDS, TcpCheck,
 };
 
 use crate::facts::{amount::span, faults::Faults};
 
-const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+const INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 const MAX_PATH: usize = 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,15 +38,16 @@ pub(super) fn parse(check: &crds::Check, field: &str, faults: &mut Faults) -> Op
         unhealthy_after,
         healthy_after,
     } = check;
-    let mut time = |text: &str, name: &str| {
-        let time = span(text).filter(|time| INTERVAL.contains(time));
+    let mut time = |text: &str, name: &str, bounds: &RangeInclusive<Duration>, said: &str| {
+        let time = span(text).filter(|time| bounds.contains(time));
         if time.is_none() {
-            let detail = format!("{text:?} is not a time such as 5s, {INTERVAL_BOUNDS}");
+            let detail = format!("{text:?} is not a time such as 5s, {said}");
             faults.note(format!("{field}.{name}"), detail);
         }
         time
     };
-    let (interval, timeout) = (time(interval, "interval"), time(timeout, "timeout"));
+    let interval = time(interval, "interval", &INTERVAL, INTERVAL_BOUNDS);
+    let timeout = time(timeout, "timeout", &TIMEOUT, TIMEOUT_BOUNDS);
     if let (Some(interval), Some(timeout)) = (interval, timeout)
         && timeout > interval
     {

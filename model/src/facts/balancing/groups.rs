@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use sluice_crds::{
     balancing::{
-        self as crds, BACKEND_ADDRESS_RESERVED, CHECKED_ADDRESSES, GroupPods, MAX_ADDRESSES,
-        MAX_GROUPS, MAX_PRIORITY, NO_GROUP_WEIGHT, ONE_GROUP_SOURCE, Via,
+        self as crds, ADDRESSES_IN_ALL, BACKEND_ADDRESS_RESERVED, CHECKED_ADDRESSES, GroupPods,
+        MAX_ADDRESSES, MAX_GROUPS, MAX_PRIORITY, METADATA, NO_GROUP_WEIGHT, ONE_GROUP_SOURCE, Via,
     },
     frontend::ADDRESS,
 };
@@ -47,6 +47,16 @@ pub enum Backends {
     },
 }
 
+impl Group {
+    /// Its addresses, if that is what it has.
+    pub fn addresses(&self) -> &[Address] {
+        match &self.backends {
+            Backends::Addresses { addresses, .. } => addresses,
+            Backends::Pods { .. } => &[],
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
     pub ip: IpAddr,
@@ -59,6 +69,12 @@ pub(super) fn parse(groups: &[crds::Group], faults: &mut Faults) -> Box<[Group]>
     faults.count(field, groups.len(), 1, MAX_GROUPS);
     if !groups.is_empty() && groups.iter().all(|group| group.weight == 0) {
         faults.note(field, NO_GROUP_WEIGHT);
+    }
+    let counts = groups
+        .iter()
+        .map(|group| group.addresses.as_ref().map_or(0, Vec::len));
+    if counts.sum::<usize>() > MAX_ADDRESSES {
+        faults.note(field, ADDRESSES_IN_ALL);
     }
     let mut names = BTreeSet::new();
     let mut parsed = Vec::with_capacity(groups.len());
@@ -159,7 +175,8 @@ fn parse_ip(text: &str) -> Result<IpAddr, (Reason, String)> {
     let Some(ip) = ip::plain(text) else {
         return Err((Reason::Invalid, format!("{text:?} is not {ADDRESS}")));
     };
-    if ip::is_of_no_host(ip) || ip::is_link_local(ip) {
+    let is_metadata = METADATA.iter().any(|known| ip::plain(known) == Some(ip));
+    if ip::is_of_no_host(ip) || ip::is_link_local(ip) || is_metadata {
         let detail = format!("{ip}: {BACKEND_ADDRESS_RESERVED}");
         return Err((Reason::AddressReserved, detail));
     }
