@@ -62,6 +62,12 @@ pub struct Index {
     claims_on: References<ServiceKey, ClaimKey>,
     /// The same by the address that they name.
     claims_at: References<IpAddr, ClaimKey>,
+    /// Balancing policies by the addresses that are backends of theirs.
+    backends_at: References<IpAddr, ClaimKey>,
+    /// Nodes by their addresses.
+    nodes_at: References<IpAddr, NodeKey>,
+    /// Services by the addresses that they were given and claim nothing at.
+    beside: References<IpAddr, ServiceKey>,
 
     own_node: Option<OwnNode>,
     /// The cgroups of this node's pods, by the pod's uid.
@@ -108,6 +114,9 @@ impl Index {
             claimants: References::default(),
             claims_on: References::default(),
             claims_at: References::default(),
+            backends_at: References::default(),
+            nodes_at: References::default(),
+            beside: References::default(),
             own_node: None,
             cgroups: BTreeMap::new(),
             awaited: kinds.into_iter().collect(),

@@ -162,10 +162,18 @@ keys! {
     NamespaceKey is a Namespace,
 }
 
+/// The API server's own Service, by Kubernetes' convention.
+const API_SERVER: (&str, &str) = ("default", "kubernetes");
+
 impl ServiceKey {
-    /// Whether it is the API server's own, by Kubernetes' convention.
+    /// Whether it is the API server's own.
     pub fn is_api_server(&self) -> bool {
-        (self.0.namespace(), self.0.name()) == ("default", "kubernetes")
+        (self.0.namespace(), self.0.name()) == API_SERVER
+    }
+
+    /// The API server's own.
+    pub fn of_api_server() -> Option<Self> {
+        Self::parse(API_SERVER.0, API_SERVER.1)
     }
 }
 

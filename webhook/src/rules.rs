@@ -67,6 +67,12 @@ impl Verdict {
     }
 }
 
+/// Whether one that now claims more may keep this fault: what was in conflict, and was let in because the
+/// webhook was away, must not grow and outlast the winner.
+fn is_excused(finding: &Finding) -> bool {
+    finding.reason != Reason::Conflicted
+}
+
 /// Whether an object with such a fault is kept out. What is missing may come later, a grant too: Git
 /// applies in any order.
 fn denies(reason: Reason) -> bool {
@@ -83,7 +89,7 @@ pub fn remedy(reason: Reason) -> Option<&'static str> {
         Reason::AddressNotGranted => {
             Some("it changes nothing until a cluster admin adds a FrontendGrant")
         }
-        Reason::AddressReserved => Some("claim an address that is nobody else's"),
+        Reason::AddressReserved => Some("name an address that is nobody else's"),
         _ => None,
     }
 }

@@ -132,6 +132,30 @@ fn an_update_keeps_what_it_has_and_takes_no_more() {
 }
 
 #[test]
+fn what_is_in_conflict_may_shrink_and_not_grow() {
+    // Stored while the webhook was away: the loser is older than `second`, and would win over it later.
+    let index = cluster([
+        redirect("first", 1, &service(&["http"])),
+        redirect("loser", 2, &service(&["http"])),
+        redirect("second", 3, &service(&["admin"])),
+    ]);
+    let none: [&str; 0] = [];
+    let loser = redirect("loser", 2, &service(&["http"]));
+    for ports in [&[][..], &["http", "admin"]] {
+        let said = denials(&index, Some(&loser), &redirect("loser", 2, &service(ports)));
+        assert!(
+            said.len() == 1 && said[0].contains("shop/first"),
+            "{said:?}"
+        );
+    }
+    let mut other = loser.clone();
+    other["spec"]["fallback"] = json!("Reject");
+    assert_eq!(denials(&index, Some(&loser), &other), none);
+    let elsewhere = redirect("loser", 2, &address("192.0.2.9", 443));
+    assert_eq!(denials(&index, Some(&loser), &elsewhere), none);
+}
+
+#[test]
 fn addresses_of_others_are_refused_and_a_missing_grant_is_waited_for() {
     let index = cluster([]);
     for ip in [
@@ -162,7 +186,7 @@ fn a_grant_that_does_not_parse_is_refused_unless_it_was_so_before() {
     let grant = |range: &str| -> DynamicObject {
         let grant = json!({
             "apiVersion": "sluice.dev/v1alpha1", "kind": "FrontendGrant", "metadata": {"name": "a"},
-            "spec": {"namespaces": {}, "addresses": [range]},
+            "spec": {"namespaces": {"matchLabels": {"team": "a"}}, "addresses": [range]},
         });
         serde_json::from_value(grant).expect("an object")
     };

@@ -90,6 +90,53 @@ fn a_sound_split_passes_without_a_word() {
 }
 
 #[test]
+fn what_is_in_conflict_may_shrink_and_not_grow() {
+    let on = |name, day, port: &str| split(name, day, json!({"ports": [port]}));
+    let index = shop([
+        on("first", 1, "http"),
+        on("loser", 2, "http"),
+        on("second", 3, "admin"),
+    ]);
+    let loser = on("loser", 2, "http");
+    for ports in [json!([]), json!(["http", "admin"])] {
+        let said = judge(
+            &index,
+            Some(&loser),
+            &split("loser", 2, json!({ "ports": ports })),
+        );
+        assert!(said.len() == 1 && said[0].starts_with("deny "), "{said:?}");
+    }
+    let said = judge(
+        &index,
+        Some(&loser),
+        &split(
+            "loser",
+            2,
+            json!({"ports": ["http"], "selection": "Random"}),
+        ),
+    );
+    assert!(said.len() == 1 && said[0].starts_with("warn "), "{said:?}");
+}
+
+#[test]
+fn a_command_that_is_none_is_denied_unless_it_was_there() {
+    let commanded = |text: &str| {
+        let mut split = split("a", 1, json!({}));
+        split["metadata"]["annotations"] = json!({"sluice.dev/command": text});
+        split
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(judge(&shop([]), None, &commanded("promote@2.4.1")), none);
+    let said = judge(&shop([]), None, &commanded("go"));
+    let field = "deny metadata.annotations[sluice.dev/command]: a command is one of promote";
+    assert!(said.len() == 1 && said[0].starts_with(field), "{said:?}");
+    let said = judge(&shop([]), Some(&commanded("go")), &commanded("go"));
+    assert!(said.len() == 1 && said[0].starts_with("warn "), "{said:?}");
+    let said = judge(&shop([]), Some(&commanded("promote@1")), &commanded("go"));
+    assert!(said.len() == 1 && said[0].starts_with("deny "), "{said:?}");
+}
+
+#[test]
 fn what_the_parser_refuses_is_denied_with_its_path() {
     let table = [
         (

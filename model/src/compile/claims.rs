@@ -1,10 +1,11 @@
 //! Policies that claim a frontend for themselves, redirects and balancing policies: who has it.
 //!
-//! An address takes a grant, and some are out of reach whatever was granted. Of those of one kind
-//! the rule of `ownership` decides. Agents cannot program these kinds yet, so an accepted one is
-//! told that, and changes nothing.
+//! An address takes a grant, and some are out of reach whatever was granted. Among those that compete
+//! the rule of `ownership` decides: those of one kind, and of any kind across namespaces. Agents cannot
+//! program these kinds yet, so an accepted one is told that, and changes nothing.
 
 mod addresses;
+mod backends;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +39,7 @@ struct Claimed {
 pub fn judge(snapshot: Snapshot<'_>, touched: impl IntoIterator<Item = ClaimKey>) -> Findings {
     let contest = contest(snapshot, touched);
     let mut found = Findings::new();
-    let mut kinds: [Vec<_>; 2] = Default::default();
+    let mut claimants = Vec::new();
     for key in &contest {
         let Some((wanted, created)) = snapshot.claim(key) else {
             continue;
@@ -48,19 +49,13 @@ pub fn judge(snapshot: Snapshot<'_>, touched: impl IntoIterator<Item = ClaimKey>
             findings,
         } = claimed(snapshot, key, wanted);
         found.insert(key.clone(), findings);
-        let kind = match key {
-            ClaimKey::Redirect(_) => 0,
-            ClaimKey::Balancing(_) => 1,
-        };
-        kinds[kind].push((created, key.name(), key, frontends));
+        claimants.push((created, (key.name(), key), key, frontends));
     }
-    for claimants in kinds {
-        let (_, losers) = Owners::decide(claimants);
-        for (loser, winner) in losers {
-            if let Some((wanted, _)) = snapshot.claim(loser) {
-                let findings = found.entry(loser.clone()).or_default();
-                findings.push(conflict(loser, wanted, winner));
-            }
+    let (_, losers) = Owners::decide(claimants, ClaimKey::competes_with);
+    for (loser, winner) in losers {
+        if let Some((wanted, _)) = snapshot.claim(loser) {
+            let findings = found.entry(loser.clone()).or_default();
+            findings.push(conflict(loser, wanted, winner));
         }
     }
     for (key, findings) in &mut found {
@@ -86,12 +81,11 @@ fn contest(
             continue;
         };
         // Who names the same meets the same.
-        let is_redirect = matches!(key, ClaimKey::Redirect(_));
-        if !met.insert((is_redirect, wanted.service(), wanted.ip())) {
+        if !met.insert((wanted.service(), wanted.ip())) {
             continue;
         }
         for rival in snapshot.rivals(wanted) {
-            if rival.is_like(&key) && contest.insert(rival.clone()) {
+            if contest.insert(rival.clone()) {
                 waiting.push(rival.clone());
             }
         }
@@ -129,6 +123,16 @@ fn claimed(snapshot: Snapshot<'_>, key: &ClaimKey, wanted: &Wanted) -> Claimed {
                 }
             }
         }
+    };
+    if let ClaimKey::Balancing(own) = key
+        && let Some(policy) = snapshot.balancing(own)
+    {
+        findings.extend(backends::reserved(snapshot, &key.clone().into(), policy));
+    }
+    // What is not accepted acts on nothing, and keeps nobody else from it.
+    let frontends = match findings.iter().any(Finding::refuses) {
+        true => Vec::new(),
+        false => frontends,
     };
     Claimed {
         frontends,

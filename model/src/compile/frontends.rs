@@ -66,7 +66,8 @@ pub(super) fn of(
     frontends
 }
 
-/// The frontends of one port that are this Service's own.
+/// The frontends of one port that are this Service's own. An external address is not among them: a user can
+/// write any into a Service, and would take it from those to whom it was granted.
 pub(super) fn owned<'a>(
     snapshot: Snapshot<'a>,
     key: &'a ServiceKey,
@@ -75,7 +76,8 @@ pub(super) fn owned<'a>(
 ) -> impl Iterator<Item = Frontend> {
     let claims = fact.claims_of(port);
     let owned = claims.filter(move |(claim, frontend)| {
-        winner_over(snapshot, (*claim, fact.created, key), *frontend).is_none()
+        *claim != Claim::ExternalIp
+            && winner_over(snapshot, (*claim, fact.created, key), *frontend).is_none()
     });
     owned.map(|(_, frontend)| frontend)
 }

@@ -1,8 +1,8 @@
 //! Which policy of a kind owns what: the one rule, for webhook, operator and agent alike.
 //!
 //! The oldest comes first, then the first by name. A policy whose claims are all free takes them; one
-//! that would have to share any of them acts on none, carries `Conflicted`, and takes over when the
-//! winner goes. So *accepted* means *acts on everything that it names*.
+//! that would have to share any of them with a competitor acts on none, carries `Conflicted`, and takes
+//! over when the winner goes. So *accepted* means *acts on everything that it names*.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,29 +16,41 @@ use crate::{
     key::{Created, Port, Protocol, ServiceKey, SplitKey, Subject},
 };
 
-/// What is claimed, and by whom it is owned.
-pub(super) struct Owners<C, O>(BTreeMap<C, O>);
+/// What is claimed, and by whom it is owned; by more than one where these do not compete.
+pub(super) struct Owners<C, O>(BTreeMap<C, Vec<O>>);
 
 impl<C: Ord, O: Copy> Owners<C, O> {
     /// Whom each claim belongs to, and for each claimant that got nothing the one that it lost to.
     pub(super) fn decide<K: Ord>(
         mut claimants: Vec<(Created, K, O, Vec<C>)>,
+        compete: impl Fn(O, O) -> bool,
     ) -> (Self, Vec<(O, O)>) {
         claimants
             .sort_by(|(created, key, ..), (other, name, ..)| (created, key).cmp(&(other, name)));
-        let mut owners = BTreeMap::new();
+        let mut owners: BTreeMap<C, Vec<O>> = BTreeMap::new();
         let mut losers = Vec::new();
         for (_, _, claimant, claims) in claimants {
-            match claims.iter().find_map(|claim| owners.get(claim)) {
-                Some(winner) => losers.push((claimant, *winner)),
-                None => owners.extend(claims.into_iter().map(|claim| (claim, claimant))),
+            let mut taken = claims
+                .iter()
+                .filter_map(|claim| owners.get(claim))
+                .flatten();
+            match taken.find(|owner| compete(claimant, **owner)).copied() {
+                Some(winner) => losers.push((claimant, winner)),
+                None => {
+                    for claim in claims {
+                        let owners = owners.entry(claim);
+                        owners
+                            .or_insert_with(|| Vec::with_capacity(1))
+                            .push(claimant);
+                    }
+                }
             }
         }
         (Self(owners), losers)
     }
 
     pub(super) fn of(&self, claim: &C) -> Option<O> {
-        self.0.get(claim).copied()
+        self.0.get(claim)?.first().copied()
     }
 }
 
@@ -67,7 +79,7 @@ pub(super) fn splits<'a>(
         let claims = named.ports_of(fact, findings).into_iter().map(claim);
         (split.origin.created, key, (key, split), claims.collect())
     });
-    let (owners, losers) = Owners::decide(claimants.collect());
+    let (owners, losers) = Owners::decide(claimants.collect(), |_, _| true);
     for ((loser, split), (winner, _)) in losers {
         let detail = format!("TrafficSplit {winner} comes first and has the same ports");
         let finding = Finding::new(loser.clone(), Reason::Conflicted, detail);

@@ -35,6 +35,13 @@ pub struct Fact {
     pub nodes: Option<Selector>,
 }
 
+impl Fact {
+    /// The backends that are addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.groups.iter().flat_map(Group::addresses)
+    }
+}
+
 pub fn parse(key: &BalancingKey, object: &BalancingPolicy) -> Parsed<Fact> {
     let BalancingPolicySpec {
         frontend,

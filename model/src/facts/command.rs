@@ -3,6 +3,13 @@
 
 use std::{fmt, sync::Arc};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::{
+    finding::{Finding, Reason},
+    key::Subject,
+};
+
 /// The annotation of a TrafficSplit that holds one.
 pub const ANNOTATION: &str = "sluice.dev/command";
 
@@ -59,6 +66,15 @@ impl Command {
         let token = token.into();
         Ok(Self { verb, token })
     }
+}
+
+/// What is wrong with an object's command, if it has one. The object acts all the same: what cannot be done
+/// is not done.
+pub fn fault(subject: impl Into<Subject>, meta: &ObjectMeta) -> Option<Finding> {
+    let text = meta.annotations.as_ref()?.get(ANNOTATION)?;
+    let fault = Command::parse(text).err()?;
+    let finding = Finding::new(subject, Reason::Invalid, fault.to_string());
+    Some(finding.at(format!("metadata.annotations[{ANNOTATION}]")))
 }
 
 /// Whether this can tell one release, or one moment, from the next.

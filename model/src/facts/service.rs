@@ -1,12 +1,14 @@
 //! Service: its addresses and ports, how its endpoints are chosen, or why it is left alone.
 
 mod external;
+mod given;
+mod ports;
 mod selects;
 mod traffic;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 
 use super::{Parsed, address, group::POLICY};
 use crate::{
@@ -14,6 +16,7 @@ use crate::{
     key::{Created, Family, Frontend, Port, Protocol, ServiceKey},
 };
 
+pub(super) use ports::parse_protocol;
 pub use selects::Selects;
 pub use traffic::{Balancing, Reach, Traffic};
 
@@ -31,6 +34,8 @@ pub struct Fact {
     /// Addresses from outside of the cluster that lead here too, of the families of its cluster
     /// addresses. Empty unless it has any of those.
     pub external: Vec<(Claim, IpAddr)>,
+    /// Addresses that cluster and cloud gave it, beside those that it claims something at.
+    pub beside: Box<[IpAddr]>,
     pub ports: Vec<ServicePortFact>,
     pub traffic: Traffic,
     pub selects: Selects,
@@ -83,6 +88,15 @@ impl Fact {
         }
     }
 
+    /// The addresses of its that nobody could have written there: its cluster addresses, and those of its
+    /// load balancer.
+    pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let cloud = self.external.iter();
+        let cloud = cloud.filter(|(claim, _)| *claim == Claim::LoadBalancer);
+        let cluster = self.addresses().iter().copied();
+        cluster.chain(cloud.map(|(_, ip)| *ip))
+    }
+
     /// Everything that this Service claims for its ports.
     pub fn claims(&self) -> impl Iterator<Item = (Claim, Frontend)> {
         self.ports.iter().flat_map(|port| self.claims_of(port))
@@ -127,51 +141,30 @@ pub fn parse(key: &ServiceKey, object: &Service) -> Parsed<Fact> {
     };
     let cuts = cuts(object, &mut note);
     let exposure = exposure(object, spec, &mut note);
-    let external = match &exposure {
-        Exposure::Cluster(addresses) => external::parse(object, spec, addresses, &mut note),
-        _ => Vec::new(),
+    let (cluster, mut external) = match &exposure {
+        Exposure::Cluster(addresses) => (
+            addresses.len(),
+            external::parse(object, spec, addresses, &mut note),
+        ),
+        _ => (0, Vec::new()),
     };
     let traffic = traffic::parse(object, spec, &mut note);
-    let on_nodes = matches!(spec.type_.as_deref(), Some("NodePort" | "LoadBalancer"));
-    let count = spec.ports.as_ref().map_or(0, Vec::len);
-    let mut ports = Vec::<ServicePortFact>::with_capacity(count);
-    for (i, port) in spec.ports.iter().flatten().enumerate() {
-        match parse_port(port, on_nodes) {
-            Ok(port)
-                if ports
-                    .iter()
-                    .any(|p| (p.number, p.protocol) == (port.number, port.protocol)) =>
-            {
-                let detail = format!("{}/{} is listed twice", port.number, port.protocol);
-                note(format!("spec.ports[{i}]"), Reason::Invalid, detail);
-            }
-            Ok(mut port) => {
-                let taken = |other: &ServicePortFact| {
-                    (other.node_port, other.protocol) == (port.node_port, port.protocol)
-                };
-                if let Some(number) = port.node_port.filter(|_| ports.iter().any(taken)) {
-                    let detail = format!("{number}/{} is listed twice", port.protocol);
-                    note(format!("spec.ports[{i}].nodePort"), Reason::Invalid, detail);
-                    port.node_port = None;
-                }
-                ports.push(port);
-            }
-            Err((field, reason, detail)) => {
-                note(format!("spec.ports[{i}].{field}"), reason, detail);
-            }
-        }
-    }
+    let ports = ports::parse(spec, &mut note);
+    external::bound(&mut external, cluster, ports.len(), &mut note);
+    let mut fact = Fact {
+        created: Created::of(&object.metadata),
+        cuts,
+        exposure,
+        external,
+        beside: Box::default(),
+        ports,
+        traffic,
+        selects: Selects::parse(spec.selector.as_ref()),
+        policy: labels(object).and_then(|labels| Some(labels.get(POLICY)?.as_str().into())),
+    };
+    fact.beside = given::beside(&fact, object, spec);
     Parsed {
-        fact: Some(Fact {
-            created: Created::of(&object.metadata),
-            cuts,
-            exposure,
-            external,
-            ports,
-            traffic,
-            selects: Selects::parse(spec.selector.as_ref()),
-            policy: labels(object).and_then(|labels| Some(labels.get(POLICY)?.as_str().into())),
-        }),
+        fact: Some(fact),
         findings,
     }
 }
@@ -243,49 +236,5 @@ fn exposure(
         Exposure::Pending
     } else {
         Exposure::Cluster(addresses)
-    }
-}
-
-fn parse_port(
-    port: &ServicePort,
-    on_nodes: bool,
-) -> Result<ServicePortFact, (&'static str, Reason, String)> {
-    let protocol = parse_protocol(port.protocol.as_deref())
-        .map_err(|(reason, detail)| ("protocol", reason, detail))?;
-    let number =
-        Port::parse(port.port).ok_or_else(|| ("port", Reason::Invalid, no_port(port.port)))?;
-    // 0 is written for "none yet".
-    let node_port = match port.node_port.filter(|number| on_nodes && *number != 0) {
-        Some(number) => {
-            let parsed = Port::parse(number);
-            Some(parsed.ok_or_else(|| ("nodePort", Reason::Invalid, no_port(number)))?)
-        }
-        None => None,
-    };
-    Ok(ServicePortFact {
-        name: port.name.as_deref().unwrap_or_default().into(),
-        number,
-        protocol,
-        node_port,
-    })
-}
-
-fn no_port(number: i32) -> String {
-    format!("{number} is not a port from 1 to 65535")
-}
-
-/// A protocol as Services and EndpointSlices write it; TCP when left out.
-pub(super) fn parse_protocol(text: Option<&str>) -> Result<Protocol, (Reason, String)> {
-    match text.unwrap_or("TCP") {
-        "TCP" => Ok(Protocol::Tcp),
-        "UDP" => Ok(Protocol::Udp),
-        "SCTP" => Err((
-            Reason::Unsupported,
-            "SCTP is not steered; the port is left alone".to_owned(),
-        )),
-        other => Err((
-            Reason::Invalid,
-            format!("{other:?} is not a protocol: TCP or UDP"),
-        )),
     }
 }

@@ -8,8 +8,11 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{Index, replace};
 use crate::{
-    facts::{balancing, frontend::Frontend, grant, origin::Origin, redirect, service},
-    key::{self, BalancingKey, GrantKey, Name, NamespaceKey, RedirectKey, ServiceKey, Subject},
+    facts::{balancing, endpoints, frontend::Frontend, grant, origin::Origin, redirect, service},
+    key::{
+        self, BalancingKey, GrantKey, Name, NamespaceKey, RedirectKey, ServiceKey, SliceKey,
+        Subject,
+    },
 };
 
 /// A policy that claims a frontend for itself, by kind and name.
@@ -27,12 +30,12 @@ impl ClaimKey {
         }
     }
 
-    /// Whether both are of one kind: only then they compete.
-    pub fn is_like(&self, other: &Self) -> bool {
-        matches!(
-            (self, other),
-            (Self::Redirect(_), Self::Redirect(_)) | (Self::Balancing(_), Self::Balancing(_))
-        )
+    /// Whether only one of the two can have a frontend. Of one namespace a redirect and a balancing policy
+    /// both can: what does not stay on its node is balanced.
+    pub fn competes_with(&self, other: &Self) -> bool {
+        let is_redirect = |key: &Self| matches!(key, Self::Redirect(_));
+        is_redirect(self) == is_redirect(other)
+            || self.name().namespace() != other.name().namespace()
     }
 }
 
@@ -73,6 +76,13 @@ impl Index {
         let claim = ClaimKey::Balancing(key.clone());
         let new = fact.as_ref().map(|fact| fact.frontend.clone());
         if let Some(old) = replace(&mut self.balancings, key, fact) {
+            for address in old.iter().flat_map(balancing::Fact::addresses) {
+                self.backends_at.remove(&address.ip, &claim);
+            }
+            let now = self.balancings.get(key).into_iter();
+            for address in now.flat_map(balancing::Fact::addresses) {
+                self.backends_at.add(address.ip, claim.clone());
+            }
             self.move_claim(&claim, old.map(|fact| fact.frontend), new);
         }
     }
@@ -93,9 +103,10 @@ impl Index {
         self.dirty_claims.extend(touched.cloned());
     }
 
-    /// Whoever claims one of these addresses.
+    /// Whoever claims one of these addresses, or has one as a backend.
     pub(super) fn touch_claims_at<'a>(&mut self, addresses: impl IntoIterator<Item = &'a IpAddr>) {
-        let at = addresses.into_iter().flat_map(|ip| self.claims_at.of(ip));
+        let at = addresses.into_iter();
+        let at = at.flat_map(|ip| self.claims_at.of(ip).iter().chain(self.backends_at.of(ip)));
         self.dirty_claims.extend(at.cloned());
     }
 
@@ -105,16 +116,58 @@ impl Index {
         self.dirty_claims.extend(on.cloned());
     }
 
+    /// Keeps track of the addresses that a Service was given and claims nothing at.
+    pub(super) fn move_beside(&mut self, service: &ServiceKey, old: Option<&service::Fact>) {
+        let new = self.services.get(service);
+        let new = new.map_or(Box::default(), |fact| fact.beside.clone());
+        let old = old.map_or(&[][..], |fact| &*fact.beside);
+        for ip in old {
+            self.beside.remove(ip, service);
+        }
+        for ip in &new {
+            self.beside.add(*ip, service.clone());
+        }
+        self.touch_claims_at(old.iter().chain(&new));
+    }
+
+    /// Whoever claims an address of the API server, if that is what the slice tells.
+    pub(super) fn touch_claims_at_api_server(
+        &mut self,
+        slice: &SliceKey,
+        old: Option<&endpoints::Fact>,
+    ) {
+        let is_api_server = |fact: &&endpoints::Fact| {
+            let service = fact.service.as_ref();
+            service.is_some_and(ServiceKey::is_api_server)
+        };
+        let facts = old.into_iter().chain(self.slices.get(slice));
+        let endpoints = facts.filter(is_api_server).flat_map(|fact| &fact.endpoints);
+        let addresses: Vec<IpAddr> = endpoints.map(|endpoint| endpoint.ip).collect();
+        self.touch_claims_at(&addresses);
+    }
+
+    /// Services that cluster or cloud gave this address.
+    pub(super) fn holders(&self, ip: IpAddr) -> BTreeSet<&ServiceKey> {
+        // A Service is there once for each of its ports, and so is whoever wrote the address into one.
+        let claimants = self.claimants.between(key::Frontend::all_at(ip));
+        let claimants: BTreeSet<&ServiceKey> = claimants.collect();
+        let is_own = |key: &&ServiceKey| {
+            let fact = self.services.get(key);
+            fact.is_some_and(|fact| fact.own_addresses().any(|own| own == ip))
+        };
+        let holders = claimants.into_iter().filter(is_own);
+        holders.chain(self.beside.of(&ip)).collect()
+    }
+
     /// Everybody who may claim a part of this frontend, by the Service or by the address.
     pub(super) fn rivals<'a>(&'a self, frontend: &Frontend) -> Vec<&'a ClaimKey> {
         let mut services: BTreeSet<&ServiceKey> = frontend.service().into_iter().collect();
         let mut addresses: BTreeSet<IpAddr> = frontend.ip().into_iter().collect();
         if let Some(ip) = frontend.ip() {
-            services.extend(self.claimants.between(key::Frontend::all_at(ip)));
+            services.extend(self.holders(ip));
         }
-        let claimed = frontend.service().and_then(|key| self.services.get(key));
-        let claimed = claimed.into_iter().flat_map(service::Fact::claims);
-        addresses.extend(claimed.map(|(_, frontend)| frontend.ip));
+        let named = frontend.service().and_then(|key| self.services.get(key));
+        addresses.extend(named.into_iter().flat_map(service::Fact::own_addresses));
         let on = services.into_iter().flat_map(|key| self.claims_on.of(key));
         let at = addresses.into_iter().flat_map(|ip| self.claims_at.of(&ip));
         on.chain(at).collect()

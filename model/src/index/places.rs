@@ -17,6 +17,12 @@ impl Index {
             return;
         };
         let old = old.map(|fact| fact.addresses);
+        for ip in old.iter().flatten() {
+            self.nodes_at.remove(ip, key);
+        }
+        for ip in new.iter().flatten() {
+            self.nodes_at.add(*ip, key.clone());
+        }
         self.touch_claims_at(old.iter().chain(&new).flatten());
         self.dirty_places.nodes = true;
         if let Some(own) = self.own_node.as_mut().filter(|own| own.key == *key) {

@@ -24,6 +24,7 @@ impl Index {
         let Some(old) = replace(&mut self.services, key, fact) else {
             return;
         };
+        self.move_beside(key, old.as_ref());
         for frontend in claims(old.as_ref()) {
             self.touch_claimants(&frontend);
             self.claimants.remove(&frontend, key);
@@ -41,6 +42,7 @@ impl Index {
         let Some(old) = replace(&mut self.slices, &key, fact) else {
             return;
         };
+        self.touch_claims_at_api_server(&key, old.as_ref());
         let old_service = old.and_then(|fact| fact.service);
         if old_service != service {
             if let Some(old) = &old_service {

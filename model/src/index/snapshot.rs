@@ -90,7 +90,7 @@ impl<'a> Snapshot<'a> {
     /// Services that claim any port at this address.
     pub fn holders(self, ip: IpAddr) -> impl Iterator<Item = (&'a ServiceKey, &'a service::Fact)> {
         let index = self.index;
-        let holders = index.claimants.between(Frontend::all_at(ip));
+        let holders = index.holders(ip).into_iter();
         holders.filter_map(|key| Some((key, index.services.get(key)?)))
     }
 
@@ -100,6 +100,16 @@ impl<'a> Snapshot<'a> {
         frontend: &Frontend,
     ) -> impl Iterator<Item = (&'a ServiceKey, &'a service::Fact)> {
         let index = self.index;
+    /// Whether the API server itself is there, as far as its Service's slices tell.
+    pub fn is_api_servers(self, ip: IpAddr) -> bool {
+        let Some(service) = ServiceKey::of_api_server() else {
+            return false;
+        };
+        let slices = self.slices_of(&service);
+        let mut endpoints = slices.flat_map(|slice| &slice.endpoints);
+        endpoints.any(|endpoint| endpoint.ip == ip)
+    }
+
         let claimants = index.claimants.of(frontend).iter();
         claimants.filter_map(|key| Some((key, index.services.get(key)?)))
     }
@@ -110,6 +120,13 @@ impl<'a> Snapshot<'a> {
 
     /// The node that this is compiled for.
     pub fn own_node(self) -> Option<&'a NodeKey> {
+    /// Nodes that have this address.
+    pub fn nodes_at(self, ip: IpAddr) -> impl Iterator<Item = (&'a NodeKey, &'a node::Fact)> {
+        let index = self.index;
+        let nodes = index.nodes_at.of(&ip).iter();
+        nodes.filter_map(|key| Some((key, index.nodes.get(key)?)))
+    }
+
         self.index.own_node.as_ref().map(|own| &own.key)
     }
 

@@ -2,9 +2,14 @@
 
 use serde_json::{Value, json};
 use sluice_crds::conditions::Reason::{self, *};
-use sluice_model::{compile, key::ServiceKey};
+use sluice_model::{
+    compile,
+    key::{NodeKey, ServiceKey},
+};
 
-use crate::world::{World, at, balancing, balancing_key, grant, on, redirect, redirect_key};
+use crate::world::{
+    World, at, balancing, balancing_key, balancing_to, grant, on, redirect, redirect_key,
+};
 
 /// A grant of everything, so that nothing is refused for want of one.
 const ALL: &[&str] = &["0.0.0.0/0", "::/0"];
@@ -52,7 +57,15 @@ fn reserved() -> Vec<Attack> {
         "10.96.0.30",
         "fd00:96::30",
         "10.96.0.1",
+        "172.20.0.9",
         "10.96.0.10",
+        // Of others, and served by nobody here: by another proxy, as headless, by SCTP, by a load balancer.
+        "10.96.0.31",
+        "10.96.0.32",
+        "10.96.0.33",
+        "192.0.2.34",
+        "192.0.2.35",
+        "2001:db8:34::1",
     ];
     let forms = [
         // What could be read as another address than it is compared as.
@@ -230,6 +243,74 @@ fn what_becomes_a_nodes_or_a_services_is_taken_back() {
 }
 
 #[test]
+fn no_tenant_sends_connections_to_what_is_the_clusters_own() {
+    let mut wrong = Vec::new();
+    for (ip, verdict) in [
+        ("198.51.100.8", Accepted),
+        ("2001:db8::8", Accepted),
+        // One that somebody wrote into a Service: anybody can.
+        ("192.0.2.30", Accepted),
+        ("172.18.0.2", AddressReserved),
+        ("203.0.113.2", AddressReserved),
+        ("FD00:18:0::2", AddressReserved),
+        ("172.20.0.9", AddressReserved),
+        ("10.96.0.1", AddressReserved),
+        ("10.96.0.10", AddressReserved),
+        ("10.96.0.20", AddressReserved),
+        ("fd00:96::30", AddressReserved),
+        ("10.96.0.33", AddressReserved),
+        ("192.0.2.34", AddressReserved),
+        ("127.0.0.1", AddressReserved),
+        ("::1", AddressReserved),
+        ("0.0.0.0", AddressReserved),
+        ("224.0.0.1", AddressReserved),
+        ("169.254.169.254", AddressReserved),
+        ("fe80::1", AddressReserved),
+        ("100.100.100.200", AddressReserved),
+        ("168.63.129.16", AddressReserved),
+        ("fd00:ec2::254", AddressReserved),
+        ("FD00:0EC2::0254", AddressReserved),
+        ("::ffff:169.254.169.254", Invalid),
+        ("localhost", Invalid),
+    ] {
+        let mut world = World::new();
+        world.set(balancing_to("shop", "b", ip));
+        let (found, message) = world.verdict(&balancing_key("shop", "b"));
+        if found != verdict {
+            wrong.push(format!("{ip}: {found:?} {message}, not {verdict:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_backend_that_becomes_a_nodes_is_refused_and_keeps_nobody_from_the_frontend() {
+    let mut world = World::new();
+    let (first, second) = (
+        balancing_key("shop", "first"),
+        balancing_key("shop", "second"),
+    );
+    world.set(balancing_to("shop", "first", "198.51.100.9"));
+    world.set(balancing("shop", "second", 2, &on("web")));
+    assert_eq!(world.verdict(&first).0, Accepted);
+    assert_eq!(world.verdict(&second).0, Conflicted);
+    world.set(json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": "node2"},
+        "status": {"addresses": [{"type": "InternalIP", "address": "198.51.100.9"}]},
+    }));
+    let (reason, message) = world.verdict(&first);
+    assert_eq!(reason, AddressReserved);
+    assert!(
+        message.contains("spec.backends[0].addresses[1].ip"),
+        "{message}"
+    );
+    assert_eq!(world.verdict(&second).0, Accepted);
+    world.remove(NodeKey::parse("", "node2").expect("a name").into());
+    assert_eq!(world.verdict(&first).0, Accepted);
+    assert_eq!(world.verdict(&second).0, Conflicted);
+}
+
+#[test]
 fn very_many_rivals_are_judged_one_by_one_and_not_pair_by_pair() {
     let mut world = World::new();
     for number in 0..20_000 {
@@ -246,8 +327,11 @@ fn very_many_rivals_are_judged_one_by_one_and_not_pair_by_pair() {
 #[test]
 fn a_service_with_very_many_ports_and_addresses_holds_nobody_up() {
     let mut world = World::new();
-    let addresses: Vec<_> = (0..200).map(|i| format!("198.51.100.{i}")).collect();
-    let ports: Vec<_> = (1..=1000)
+    // What the API server stores of it is half a megabyte; each port at each address would be 200 million.
+    let addresses: Vec<_> = (0..20_000_u32)
+        .map(|i| format!("198.{}.{}.{}", i >> 16, (i >> 8) & 255, i & 255))
+        .collect();
+    let ports: Vec<_> = (1..=10_000)
         .map(|i| json!({"name": format!("p{i}"), "port": i}))
         .collect();
     world.set(json!({
@@ -260,5 +344,13 @@ fn a_service_with_very_many_ports_and_addresses_holds_nobody_up() {
         .service
         .expect("it has ports");
     let frontends = compiled.ports.iter().map(|port| port.frontends.len());
-    assert_eq!(frontends.sum::<usize>(), 1000 * 201);
+    // The cluster address and as many others as there is room for.
+    assert_eq!(frontends.sum::<usize>(), 10_000 * 6);
+    let findings = world.index.findings_of(&key.into());
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding.reason == CapacityExceeded),
+        "{findings:?}"
+    );
 }

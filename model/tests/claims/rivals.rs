@@ -8,44 +8,100 @@ use sluice_model::{
     key::{GrantKey, Subject},
 };
 
-use crate::world::{World, at, balancing, grant, on, redirect, redirect_key};
+use crate::world::{World, at, balancing, balancing_key, grant, on, redirect, redirect_key};
 
 #[test]
 fn the_older_has_it_by_service_or_by_address_and_the_loser_takes_over() {
     let mut world = World::new();
-    world.set(grant("a", "a", &["192.0.2.0/24"], &[]));
-    world.set(grant("b", "b", &["192.0.2.0/24"], &[]));
-    // The Service has 192.0.2.20:80 too, as an address from outside.
+    world.set(grant("a", "a", &["10.96.0.0/24"], &[]));
+    // The Service's cluster address is 10.96.0.20, and it has port 80.
     world.set(redirect("shop", "by-service", 2, &on("web")));
     world.set(redirect(
-        "bank",
+        "shop",
         "by-address",
         1,
-        &at("192.0.2.20", &[80, 81]),
+        &at("10.96.0.20", &[80, 81]),
     ));
-    world.set(redirect("bank", "beside", 3, &at("192.0.2.20", &[82])));
+    world.set(redirect("shop", "beside", 3, &at("10.96.0.20", &[82])));
     let (by_service, by_address) = (
         redirect_key("shop", "by-service"),
-        redirect_key("bank", "by-address"),
+        redirect_key("shop", "by-address"),
     );
     let (reason, message) = world.verdict(&by_service);
     assert_eq!(reason, Reason::Conflicted);
     assert!(
-        message.contains("LocalRedirectPolicy bank/by-address"),
+        message.contains("LocalRedirectPolicy shop/by-address"),
         "{message}"
     );
     assert_eq!(world.verdict(&by_address).0, Reason::Accepted);
     assert_eq!(
-        world.verdict(&redirect_key("bank", "beside")).0,
+        world.verdict(&redirect_key("shop", "beside")).0,
         Reason::Accepted
     );
-    // Another kind is another question.
-    world.set(balancing("shop", "other-kind", 9, &on("web")));
-    let other = crate::world::balancing_key("shop", "other-kind");
-    assert_eq!(world.verdict(&other).0, Reason::Accepted);
-
     world.remove(by_address.into());
     assert_eq!(world.verdict(&by_service).0, Reason::Accepted);
+}
+
+#[test]
+fn an_address_that_a_user_wrote_into_a_service_is_taken_from_nobody() {
+    let mut world = World::new();
+    world.set(grant("b", "b", &["192.0.2.0/24"], &[]));
+    // The shop's Service has 192.0.2.20:80 as an external address, and its policy is the older one.
+    world.set(redirect("shop", "by-service", 1, &on("web")));
+    world.set(redirect("bank", "granted", 2, &at("192.0.2.20", &[80])));
+    for key in [
+        redirect_key("shop", "by-service"),
+        redirect_key("bank", "granted"),
+    ] {
+        assert_eq!(world.verdict(&key).0, Reason::Accepted, "{key:?}");
+    }
+    // Nor by being written there later.
+    world.set(redirect("bank", "other", 3, &at("192.0.2.77", &[80])));
+    world.set(json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {
+            "clusterIPs": ["10.96.0.20"], "externalIPs": ["192.0.2.77"],
+            "ports": [{"name": "main", "port": 80}],
+        },
+    }));
+    assert_eq!(
+        world.verdict(&redirect_key("bank", "other")).0,
+        Reason::Accepted
+    );
+}
+
+#[test]
+fn across_namespaces_all_kinds_compete_and_within_one_each_with_its_own() {
+    let mut world = World::new();
+    world.set(grant("a", "a", &["192.0.2.0/24"], &[]));
+    world.set(grant("b", "b", &["192.0.2.0/24"], &[]));
+    let at = at("192.0.2.77", &[53]);
+    world.set(redirect("shop", "first", 1, &at));
+    world.set(balancing("bank", "other", 2, &at));
+    world.set(balancing("shop", "behind", 3, &at));
+    world.set(redirect("shop", "second", 4, &at));
+    let (first, second) = (
+        redirect_key("shop", "first"),
+        redirect_key("shop", "second"),
+    );
+    let (other, behind) = (
+        balancing_key("bank", "other"),
+        balancing_key("shop", "behind"),
+    );
+    assert_eq!(world.verdict(&first).0, Reason::Accepted);
+    assert_eq!(world.verdict(&behind).0, Reason::Accepted);
+    assert_eq!(world.verdict(&second).0, Reason::Conflicted);
+    let (reason, message) = world.verdict(&other);
+    assert_eq!(reason, Reason::Conflicted);
+    assert!(
+        message.contains("LocalRedirectPolicy shop/first"),
+        "{message}"
+    );
+    // The next oldest has it, whatever its kind.
+    world.remove(first.into());
+    assert_eq!(world.verdict(&other).0, Reason::Accepted);
+    assert_eq!(world.verdict(&behind).0, Reason::Conflicted);
+    assert_eq!(world.verdict(&second).0, Reason::Conflicted);
 }
 
 #[test]
@@ -89,8 +145,16 @@ fn step() -> impl Strategy<Value = Step> {
         },
     );
     let names = select(vec!["a", "b", "c", "d"]);
-    let gone = (select(vec!["shop", "bank"]), names)
-        .prop_map(|(namespace, name)| Step::Gone(redirect_key(namespace, name).into()));
+    let gone = (select(vec!["shop", "bank"]), names, any::<bool>()).prop_map(
+        |(namespace, name, redirects)| {
+            let key = if redirects {
+                redirect_key
+            } else {
+                balancing_key
+            };
+            Step::Gone(key(namespace, name).into())
+        },
+    );
     let granting = (
         select(vec!["a", "b"]),
         select(vec!["192.0.2.0/24", "192.0.2.77/32"]),

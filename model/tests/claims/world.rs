@@ -17,7 +17,8 @@ pub(crate) struct World {
 
 impl World {
     /// Namespace `shop` (team a) has `web` at 10.96.0.20 and 192.0.2.20, `bank` (team b) has `vault`
-    /// at 10.96.0.30 and 192.0.2.30. Nodes are 172.18.0.2 and fd00:18::2.
+    /// at 10.96.0.30 and 192.0.2.30, and Services that Sluice does not serve. Nodes are 172.18.0.2 and
+    /// fd00:18::2, the API server is at 172.20.0.9.
     pub(crate) fn new() -> Self {
         let mut world = Self {
             index: Index::awaiting([]),
@@ -69,7 +70,43 @@ impl World {
                 },
             }));
         }
+        world.unserved();
         world
+    }
+
+    /// Addresses that were given out, and at which Sluice does nothing.
+    fn unserved(&mut self) {
+        let service = |name: &str, ip: &str| {
+            json!({
+                "apiVersion": "v1", "kind": "Service",
+                "metadata": {"name": name, "namespace": "bank"},
+                "spec": {"clusterIPs": [ip], "ports": [{"port": 443}]},
+            })
+        };
+        let mut proxied = service("proxied", "10.96.0.31");
+        proxied["metadata"]["labels"] =
+            json!({"service.kubernetes.io/service-proxy-name": "other"});
+        let mut bare = service("bare", "10.96.0.32");
+        bare["metadata"]["labels"] = json!({"service.kubernetes.io/headless": ""});
+        let mut sctp = service("sctp", "10.96.0.33");
+        sctp["spec"]["ports"] = json!([{"port": 443, "protocol": "SCTP"}]);
+        let mut balanced = service("balanced", "10.96.0.34");
+        balanced["spec"]["type"] = "LoadBalancer".into();
+        balanced["status"] = json!({"loadBalancer": {"ingress": [
+            {"ip": "192.0.2.34"}, {"ip": "192.0.2.35", "ipMode": "Proxy"}, {"ip": "2001:db8:34::1"},
+        ]}});
+        for service in [proxied, bare, sctp, balanced] {
+            self.set(service);
+        }
+        self.set(json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {
+                "name": "kubernetes", "namespace": "default",
+                "labels": {"kubernetes.io/service-name": "kubernetes"},
+            },
+            "addressType": "IPv4", "ports": [{"name": "main", "port": 6443}],
+            "endpoints": [{"addresses": ["172.20.0.9"]}],
+        }));
     }
 
     pub(crate) fn set(&mut self, manifest: Value) {
@@ -149,6 +186,15 @@ pub(crate) fn balancing(namespace: &str, name: &str, second: u32, frontend: &Val
             ],
         },
     })
+}
+
+/// One that sends connections to this address.
+pub(crate) fn balancing_to(namespace: &str, name: &str, ip: &str) -> Value {
+    let mut policy = balancing(namespace, name, 1, &on("web"));
+    policy["spec"]["backends"][0]["addresses"] = json!([
+        {"ip": "198.51.100.7", "port": 443}, {"ip": ip, "port": 443},
+    ]);
+    policy
 }
 
 pub(crate) fn grant(name: &str, team: &str, addresses: &[&str], ports: &[u16]) -> Value {

@@ -1,24 +1,27 @@
-//! LocalRedirectPolicy and BalancingPolicy: they parse, their address is not reserved, and no stored policy of
-//! their kind has what they claim.
+//! LocalRedirectPolicy and BalancingPolicy: they parse, their address is not reserved, and no stored policy that
+//! they compete with has what they claim.
 //!
 //! As with splits the compiler decides, on a small index of all that the claim can meet: its rivals,
 //! theirs, and so on, with their Services, the addresses' holders, nodes and grants. One that claims
 //! more than before counts as the youngest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use kube::core::{DynamicObject, ObjectMeta};
 use sluice_model::{
     change::{Change, Object},
     compile::claims,
-    facts::frontend::Frontend,
+    facts::{balancing, frontend::Frontend},
     finding::Finding,
     index::{ClaimKey, Index, Snapshot},
-    key::{Created, GrantKey, Kind, NamespaceKey, ServiceKey},
+    key::{Created, GrantKey, Kind, NamespaceKey},
 };
 use sluice_runtime::watch::read;
 
-use super::{Verdict, named, whole};
+use super::{Verdict, is_excused, named, whole};
 
 pub(super) fn judge(
     kind: Kind,
@@ -30,12 +33,13 @@ pub(super) fn judge(
         return Verdict::default();
     };
     let old = old.and_then(|old| parse(kind, old));
-    let before = match &old {
+    let mut before = match &old {
         Some(old) => findings(old, cluster),
         None => Vec::new(),
     };
     if !old.is_some_and(|old| claims_no_more(&new, &old)) {
         become_youngest(&mut new);
+        before.retain(is_excused);
     }
     Verdict::of(findings(&new, cluster), &before)
 }
@@ -107,7 +111,8 @@ fn become_youngest(object: &mut Object) {
 fn findings(object: &Object, cluster: Option<Snapshot<'_>>) -> Vec<Finding> {
     let mut findings = object.findings().to_vec();
     if let (Some((key, frontend)), Some(cluster)) = (claim(object), cluster) {
-        let mut index = around(cluster, &key, frontend);
+        let met = met(cluster, &key, frontend);
+        let mut index = around(cluster, &key, &met, backends(object));
         index.apply(Change::Set(object.clone()));
         let judged = index
             .snapshot()
@@ -122,8 +127,22 @@ fn findings(object: &Object, cluster: Option<Snapshot<'_>>) -> Vec<Finding> {
     findings
 }
 
-/// Of the cluster, all that this claim can meet.
-fn around(cluster: Snapshot<'_>, own: &ClaimKey, frontend: &Frontend) -> Index {
+/// The backends of a policy that are addresses.
+fn backends(object: &Object) -> impl Iterator<Item = IpAddr> {
+    let fact = match object {
+        Object::Balancing(_, parsed) => parsed.fact.as_ref(),
+        _ => None,
+    };
+    let addresses = fact.into_iter().flat_map(balancing::Fact::addresses);
+    addresses.map(|address| address.ip)
+}
+
+/// This claim and all others that it can meet.
+fn met<'a>(
+    cluster: Snapshot<'a>,
+    own: &ClaimKey,
+    frontend: &'a Frontend,
+) -> BTreeMap<ClaimKey, &'a Frontend> {
     let mut met = BTreeMap::from([(own.clone(), frontend)]);
     let mut waiting = vec![frontend];
     let mut seen = BTreeSet::new();
@@ -133,8 +152,7 @@ fn around(cluster: Snapshot<'_>, own: &ClaimKey, frontend: &Frontend) -> Index {
             continue;
         }
         for rival in cluster.rivals(frontend) {
-            if rival.is_like(own)
-                && !met.contains_key(rival)
+            if !met.contains_key(rival)
                 && let Some((frontend, _)) = cluster.claim(rival)
             {
                 met.insert(rival.clone(), frontend);
@@ -142,6 +160,16 @@ fn around(cluster: Snapshot<'_>, own: &ClaimKey, frontend: &Frontend) -> Index {
             }
         }
     }
+    met
+}
+
+/// What decides among these claims, and over the backends of the own one.
+fn around(
+    cluster: Snapshot<'_>,
+    own: &ClaimKey,
+    met: &BTreeMap<ClaimKey, &Frontend>,
+    backends: impl Iterator<Item = IpAddr>,
+) -> Index {
     let mut index = Index::awaiting([]);
     let mut set = |object| index.apply(Change::Set(object));
     for (i, grant) in cluster.grants().enumerate() {
@@ -149,12 +177,17 @@ fn around(cluster: Snapshot<'_>, own: &ClaimKey, frontend: &Frontend) -> Index {
             set(Object::Grant(key, whole(grant.clone())));
         }
     }
-    for (key, node) in cluster.nodes() {
-        let is_met =
-            |frontend: &&Frontend| frontend.ip().is_some_and(|ip| node.addresses.contains(&ip));
-        if met.values().any(is_met) {
-            set(Object::Node(key.clone(), whole(node.clone())));
+    let mut addresses: BTreeSet<IpAddr> = met.values().filter_map(|met| met.ip()).collect();
+    addresses.extend(backends);
+    for key in met.keys().filter(|key| *key != own) {
+        if let ClaimKey::Balancing(key) = key {
+            let policy = cluster.balancing(key).into_iter();
+            let backends = policy.flat_map(balancing::Fact::addresses);
+            addresses.extend(backends.map(|address| address.ip));
         }
+    }
+    for (key, node) in addresses.iter().flat_map(|ip| cluster.nodes_at(*ip)) {
+        set(Object::Node(key.clone(), whole(node.clone())));
     }
     let namespaces: BTreeSet<&str> = met.keys().map(|key| key.name().namespace()).collect();
     for name in namespaces {
@@ -162,7 +195,11 @@ fn around(cluster: Snapshot<'_>, own: &ClaimKey, frontend: &Frontend) -> Index {
             set(Object::Namespace(key, whole(fact.clone())));
         }
     }
-    for (key, service) in services(cluster, met.values().copied()) {
+    let named = met.values().filter_map(|met| met.service());
+    let named = named.filter_map(|key| Some((key, cluster.service(key)?)));
+    let at = addresses.iter().flat_map(|ip| cluster.holders(*ip));
+    let services: BTreeMap<_, _> = named.chain(at).collect();
+    for (key, service) in services {
         set(Object::Service(key.clone(), whole(service.clone())));
     }
     for key in met.keys().filter(|key| *key != own) {
@@ -181,19 +218,4 @@ fn around(cluster: Snapshot<'_>, own: &ClaimKey, frontend: &Frontend) -> Index {
         }
     }
     index
-}
-
-/// The Services that these frontends are, or whose addresses they are.
-fn services<'a>(
-    cluster: Snapshot<'a>,
-    frontends: impl Iterator<Item = &'a Frontend>,
-) -> BTreeMap<&'a ServiceKey, &'a sluice_model::facts::service::Fact> {
-    let mut services = BTreeMap::new();
-    for frontend in frontends {
-        let named = frontend.service();
-        services.extend(named.and_then(|key| Some((key, cluster.service(key)?))));
-        let at = frontend.ip().into_iter();
-        services.extend(at.flat_map(|ip| cluster.holders(ip)));
-    }
-    services
 }

@@ -1,4 +1,4 @@
-//! TrafficSplit: it parses, and no stored split has one of its ports.
+//! TrafficSplit: it parses, its command is one, and no stored split has one of its ports.
 //!
 //! Conflicts are found by compiling its Service with only the splits on it. A split that claims more
 //! than before counts as the youngest there: who came first is decided by what is stored, not by a
@@ -10,14 +10,14 @@ use kube::core::{DynamicObject, ObjectMeta};
 use sluice_model::{
     change::{Change, Object},
     compile,
-    facts::{Parsed, split::Fact},
+    facts::{Parsed, command, split::Fact},
     finding::{Finding, Reason},
     index::{Index, Snapshot},
     key::{Created, ServiceKey, SplitKey},
 };
 use sluice_runtime::watch::read;
 
-use super::{Verdict, named, whole};
+use super::{Verdict, is_excused, named, whole};
 
 pub(super) fn judge(
     old: Option<&DynamicObject>,
@@ -29,17 +29,21 @@ pub(super) fn judge(
     };
     let stored = old.and_then(parse).map(|(_, parsed)| parsed);
     let stored_fact = stored.as_ref().and_then(|stored| stored.fact.as_ref());
-    let before = match &stored {
+    let mut before = match &stored {
         Some(stored) => findings(&key, stored, cluster),
         None => Vec::new(),
     };
+    before.extend(old.and_then(|old| command::fault(key.clone(), &old.metadata)));
     let mut parsed = parsed;
     if let Some(fact) = &mut parsed.fact
         && !stored_fact.is_some_and(|stored| claims_no_more(fact, stored))
     {
         fact.origin.created = Created::of(&ObjectMeta::default());
+        before.retain(is_excused);
     }
-    Verdict::of(findings(&key, &parsed, cluster), &before)
+    let mut found = findings(&key, &parsed, cluster);
+    found.extend(command::fault(key, &new.metadata));
+    Verdict::of(found, &before)
 }
 
 fn parse(object: &DynamicObject) -> Option<(SplitKey, Parsed<Fact>)> {

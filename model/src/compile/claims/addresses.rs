@@ -1,7 +1,8 @@
 //! Which addresses a policy may claim: those that were granted, and never some others.
 //!
-//! Only cluster addresses of Services are out of reach. Those from outside of the cluster a user can
-//! write into any Service, and could so take an address from whom it was granted to.
+//! Of Services the addresses that cluster and cloud gave out are out of reach, whoever serves them. External
+//! ones are not: a user can write any into a Service, and could so take an address from whom it was
+//! granted to.
 
 use std::net::IpAddr;
 
@@ -63,21 +64,21 @@ fn reserved(
     ip: IpAddr,
     grants: &[&grant::Fact],
 ) -> Option<String> {
-    let mut nodes = snapshot.nodes();
-    if let Some((node, _)) = nodes.find(|(_, node)| node.addresses.contains(&ip)) {
+    if let Some((node, _)) = snapshot.nodes_at(ip).next() {
         return Some(format!("{ip} is an address of node {node}"));
+    }
+    if snapshot.is_api_servers(ip) {
+        return Some(format!("{ip} is an address of the API server"));
     }
     let named = grants.iter().any(|grant| grant.names(ip));
     let mut holders = snapshot.holders(ip);
-    holders.find_map(|(service, fact)| {
+    holders.find_map(|(service, _)| {
         let elsewhere = service.0.namespace() != policy.namespace();
-        if !fact.addresses().contains(&ip) {
-            None
-        } else if is_dns(service) {
+        if is_dns(service) {
             let way = "it takes a grant with a range of this address alone";
             (!named).then(|| format!("{ip} is the DNS Service's; {way}"))
         } else if elsewhere || service.is_api_server() {
-            Some(format!("{ip} is the cluster IP of Service {service}"))
+            Some(format!("{ip} is an address of Service {service}"))
         } else {
             None
         }

@@ -4,12 +4,15 @@
 //! Only callers on this node are served here, so source ranges, which are about arrivals from
 //! outside, do not matter.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 
 use super::{Claim, address};
 use crate::{facts::ip::is_link_local, finding::Reason, key::Family};
+
+/// The largest number of addresses of one Service, counted with each of its ports.
+const MAX_FRONTENDS: usize = 65_536;
 
 /// Addresses of a family in which the Service has no cluster address lead nowhere.
 pub(super) fn parse(
@@ -19,6 +22,7 @@ pub(super) fn parse(
     note: &mut impl FnMut(String, Reason, String),
 ) -> Vec<(Claim, IpAddr)> {
     let mut found = Vec::new();
+    let mut seen: BTreeSet<IpAddr> = cluster.iter().copied().collect();
     let mut take = |claim: Claim, field: String, text: &str| {
         let ip = match reachable(text) {
             Ok(ip) => ip,
@@ -29,10 +33,9 @@ pub(super) fn parse(
             let detail = format!("the Service has no {family} cluster IP, so {ip} leads nowhere");
             return note(field, Reason::Invalid, detail);
         }
-        if cluster.contains(&ip) || found.iter().any(|(_, known)| *known == ip) {
-            return;
+        if seen.insert(ip) {
+            found.push((claim, ip));
         }
-        found.push((claim, ip));
     };
     if spec.type_.as_deref() == Some("LoadBalancer") {
         let status = object.status.as_ref();
@@ -52,6 +55,29 @@ pub(super) fn parse(
         take(Claim::ExternalIp, format!("spec.externalIPs[{i}]"), text);
     }
     found
+}
+
+/// Takes away those that are too many for so many ports: users write both lists, everybody keeps what they
+/// make together, and the API server bounds neither.
+pub(super) fn bound(
+    addresses: &mut Vec<(Claim, IpAddr)>,
+    cluster: usize,
+    ports: usize,
+    note: &mut impl FnMut(String, Reason, String),
+) {
+    let Some(room) = MAX_FRONTENDS.checked_div(ports) else {
+        return;
+    };
+    let room = room.saturating_sub(cluster);
+    if addresses.len() > room {
+        let detail = format!("with {ports} ports the first {room} are used, the others are not");
+        note(
+            "spec.externalIPs".to_owned(),
+            Reason::CapacityExceeded,
+            detail,
+        );
+        addresses.truncate(room);
+    }
 }
 
 /// Kubernetes refuses loopback and link-local addresses here too.
