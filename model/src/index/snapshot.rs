@@ -87,19 +87,13 @@ impl<'a> Snapshot<'a> {
         self.index.grants.values()
     }
 
-    /// Services that claim any port at this address.
+    /// Services that cluster or cloud gave this address.
     pub fn holders(self, ip: IpAddr) -> impl Iterator<Item = (&'a ServiceKey, &'a service::Fact)> {
         let index = self.index;
         let holders = index.holders(ip).into_iter();
         holders.filter_map(|key| Some((key, index.services.get(key)?)))
     }
 
-    /// Services that claim this frontend.
-    pub fn claimants(
-        self,
-        frontend: &Frontend,
-    ) -> impl Iterator<Item = (&'a ServiceKey, &'a service::Fact)> {
-        let index = self.index;
     /// Whether the API server itself is there, as far as its Service's slices tell.
     pub fn is_api_servers(self, ip: IpAddr) -> bool {
         let Some(service) = ServiceKey::of_api_server() else {
@@ -110,8 +104,21 @@ impl<'a> Snapshot<'a> {
         endpoints.any(|endpoint| endpoint.ip == ip)
     }
 
+    /// Services that claim this frontend.
+    pub fn claimants(
+        self,
+        frontend: &Frontend,
+    ) -> impl Iterator<Item = (&'a ServiceKey, &'a service::Fact)> {
+        let index = self.index;
         let claimants = index.claimants.of(frontend).iter();
         claimants.filter_map(|key| Some((key, index.services.get(key)?)))
+    }
+
+    /// Nodes that have this address.
+    pub fn nodes_at(self, ip: IpAddr) -> impl Iterator<Item = (&'a NodeKey, &'a node::Fact)> {
+        let index = self.index;
+        let nodes = index.nodes_at.of(&ip).iter();
+        nodes.filter_map(|key| Some((key, index.nodes.get(key)?)))
     }
 
     pub fn nodes(self) -> impl Iterator<Item = (&'a NodeKey, &'a node::Fact)> {
@@ -120,13 +127,6 @@ impl<'a> Snapshot<'a> {
 
     /// The node that this is compiled for.
     pub fn own_node(self) -> Option<&'a NodeKey> {
-    /// Nodes that have this address.
-    pub fn nodes_at(self, ip: IpAddr) -> impl Iterator<Item = (&'a NodeKey, &'a node::Fact)> {
-        let index = self.index;
-        let nodes = index.nodes_at.of(&ip).iter();
-        nodes.filter_map(|key| Some((key, index.nodes.get(key)?)))
-    }
-
         self.index.own_node.as_ref().map(|own| &own.key)
     }
 
