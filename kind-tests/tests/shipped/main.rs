@@ -22,6 +22,7 @@ use befallen::the_api_server_that_is_stopped_is_not_missed;
 use edited::edits_reach_connects;
 use guarded::an_agent_writes_only_the_report_of_its_own_node;
 use guarded::operator_and_webhook_are_pods_that_a_restricted_namespace_takes;
+use race::everybody_names_the_same_winner_of_a_race;
 use refused::a_missing_service_is_a_warning;
 use refused::each_bad_split_is_refused_by_its_layer_with_the_field;
 use refused::what_is_stored_without_the_webhook_does_not_act_and_says_so;
@@ -39,6 +40,7 @@ mod edited;
 mod guarded;
 mod population;
 mod processes;
+mod race;
 mod refused;
 mod removed;
 mod reported;
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
             test!(what_is_stored_without_the_webhook_does_not_act_and_says_so).lacking(own),
             test!(what_is_applied_twice_does_not_change).lacking(own),
             test!(programmed_waits_for_every_node_and_names_the_one_that_is_silent).lacking(own),
+            test!(everybody_names_the_same_winner_of_a_race).lacking(own),
             test!(agents_that_are_deleted_are_not_missed),
             test!(a_leader_that_is_killed_is_replaced).lacking(own),
             test!(etcd_that_is_killed_is_not_missed).lacking(own),
