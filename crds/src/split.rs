@@ -147,7 +147,7 @@ pub struct TrafficSplitSpec {
     pub when_unavailable: WhenUnavailable,
 
     /// Whether no version gets a larger share than its ready pods could carry, compared with those
-    /// of the version that has the traffic. When left out, it is so during a rollout only. Agents cannot do this yet.
+    /// of the version that has the traffic. When left out, it is so during a rollout only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "bool")]
     pub cap_by_readiness: Option<bool>,

@@ -17,6 +17,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use sluice_crds::split::{Selection, WhenUnavailable};
 
+use versions::Needed;
+
 use crate::{
     desired::{Class, Owner, Port, PortId, Service, Version},
     facts::{
@@ -134,6 +136,8 @@ fn own_rule(snapshot: Snapshot<'_>, key: &ServiceKey, port: &ServicePortFact, id
             weight: Weight::ONE,
             backends,
             draining,
+            awaited: false,
+            capacity: None,
         }],
         classes: Vec::new(),
     }
@@ -155,18 +159,18 @@ fn split_rule(
         findings.extend(missing);
         return None;
     }
+    let counted = split.caps_by_readiness();
+    let needed = Needed { port, id, counted };
     let mut versions = Vec::with_capacity(split.versions.len());
-    let mut awaited = false;
     for (i, version) in split.versions.iter().enumerate() {
         let lent = match &version.source {
-            Source::Service(lender) => versions::lent(snapshot, lender, port, id),
-            Source::Pods(group) => groups::lent(snapshot, owner, fact, group, port, id),
+            Source::Service(lender) => versions::lent(snapshot, lender, needed),
+            Source::Pods(group) => groups::lent(snapshot, owner, fact, group, needed),
         };
         if let Some((reason, detail)) = lent.problem {
             let field = format!("spec.versions[{i}].{}", version.source.field());
             findings.push(Finding::new(owner.clone(), reason, detail).at(field));
         }
-        awaited |= lent.awaited;
         let (backends, draining) = lent.endpoints;
         versions.push(Version {
             name: Arc::clone(&version.name),
@@ -174,8 +178,11 @@ fn split_rule(
             weight: version.weight,
             backends,
             draining,
+            awaited: lent.awaited,
+            capacity: counted.then_some(lent.capacity),
         });
     }
+    let awaited = versions.iter().any(|version| version.awaited);
     if awaited && !versions.iter().any(Version::takes_connects) {
         return None;
     }

@@ -3,16 +3,22 @@
 //! Transition times are missing on purpose: they belong to whoever writes, who has the clock and
 //! the old value.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 pub use sluice_crds::split::VersionStatus;
 use sluice_crds::{conditions::ConditionType, split::WhenUnavailable};
 
 use crate::{
     desired::{Owner, Port, Service, Version},
-    facts::{grant, split},
+    facts::{
+        grant,
+        split::{self, Weight},
+    },
     finding::{Finding, Reason},
     key::SplitKey,
-    table::{self, Share, Shares},
+    table::{self, Shares},
+    weights,
 };
 
 /// Said of a split that acts on nothing.
@@ -235,58 +241,57 @@ fn worst<'a>(findings: &[&'a Finding], matters: impl Fn(&Finding) -> bool) -> Op
 
 /// Each version as it stands on the port where it has the fewest ready endpoints.
 fn versions(fact: &split::Fact, ports: &[&Port]) -> Vec<VersionStatus> {
-    let shares: Vec<Shares> = ports
-        .iter()
-        .map(|port| table::of_port(port, None))
-        .collect();
-    let standing = |i: usize| {
-        let standings = ports.iter().zip(&shares).filter_map(|(port, shares)| {
-            Some(version_status(
-                port.versions.get(i)?,
-                *shares.entries.get(i)?,
-                shares,
-                port.when_unavailable,
-            ))
-        });
-        standings.min_by_key(|status| status.ready)
-    };
+    let standings: Vec<_> = ports.iter().map(|port| standing(port, None)).collect();
     let versions = fact.versions.iter().enumerate();
-    versions
-        .map(|(i, version)| {
-            standing(i).unwrap_or_else(|| VersionStatus {
-                name: version.name.to_string(),
-                weight: version.weight.get(),
-                effective: 0,
-                share: percent(0, 0),
-                ready: 0,
-                reason: Reason::Pending,
-            })
+    let versions = versions.map(|(i, version)| {
+        let standings = standings.iter().filter_map(|versions| versions.get(i));
+        let fewest = standings.min_by_key(|status| status.ready);
+        fewest.cloned().unwrap_or_else(|| VersionStatus {
+            name: version.name.to_string(),
+            weight: version.weight.get(),
+            effective: 0,
+            share: percent(0, 0),
+            ready: 0,
+            reason: Reason::Pending,
         })
-        .collect()
+    });
+    versions.collect()
 }
 
-/// What a version was asked to get on one port, and what it gets.
-pub(crate) fn version_status(
-    version: &Version,
-    share: Share,
-    shares: &Shares,
-    when_unavailable: WhenUnavailable,
-) -> VersionStatus {
-    let weight = version.weight.get();
-    let reason = match (version.is_available(), when_unavailable) {
-        _ if weight == 0 => Reason::AsRequested,
-        (false, WhenUnavailable::Redistribute) if shares.length > 0 => Reason::Redistributed,
-        (false, _) => Reason::NoReadyEndpoints,
-        (true, _) if shares.rounded => Reason::Rounded,
-        (true, _) => Reason::AsRequested,
-    };
-    VersionStatus {
+/// What each version was asked to get on one port from callers of this class, and what it gets.
+pub(crate) fn standing(port: &Port, class: Option<usize>) -> Vec<VersionStatus> {
+    let shares = table::of_port(port, class);
+    let asked = port.asked(class);
+    let changes = weights::changes(&port.versions, &asked);
+    let versions = port.versions.iter().zip(&shares.entries);
+    let versions = versions.zip(asked.iter().zip(changes));
+    let versions = versions.map(|((version, share), (asked, change))| VersionStatus {
         name: version.name.to_string(),
-        weight,
-        effective: if share.slots == 0 { 0 } else { weight },
+        weight: asked.get(),
+        effective: if share.slots == 0 { 0 } else { change.effective },
         share: percent(share.slots, shares.length),
         ready: u32::try_from(version.ready()).unwrap_or(u32::MAX),
-        reason,
+        reason: reason(version, *asked, change.by, &shares, port.when_unavailable),
+    });
+    versions.collect()
+}
+
+fn reason(
+    version: &Version,
+    asked: Weight,
+    change: Ordering,
+    shares: &Shares,
+    when_unavailable: WhenUnavailable,
+) -> Reason {
+    match (version.is_available(), when_unavailable) {
+        _ if asked == Weight::ZERO => Reason::AsRequested,
+        _ if version.awaited => Reason::Pending,
+        (false, WhenUnavailable::Redistribute) if shares.length > 0 => Reason::Redistributed,
+        (false, _) => Reason::NoReadyEndpoints,
+        (true, _) if change == Ordering::Less => Reason::CappedByReadiness,
+        (true, _) if change == Ordering::Greater => Reason::Redistributed,
+        (true, _) if shares.rounded => Reason::Rounded,
+        (true, _) => Reason::AsRequested,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
         split::Weight,
     },
     key::{self, Family, Protocol, ServiceKey, SplitKey},
+    weights,
 };
 
 /// Every Service that has frontends, and what tells addresses and callers apart.
@@ -109,6 +110,10 @@ pub struct Version {
     pub backends: Arc<[Backend]>,
     /// Nothing was ready, so these are endpoints that still serve while they terminate.
     pub draining: bool,
+    /// Nobody has looked for its endpoints yet, so it takes no part.
+    pub awaited: bool,
+    /// How many of its endpoints are ready in the whole cluster, where shares are capped by that.
+    pub capacity: Option<u32>,
 }
 
 /// One address that can serve.
@@ -128,8 +133,13 @@ impl Port {
         self.classes.iter().position(|class| class.name == *name)
     }
 
-    /// The weights of the versions, in their order, for this class.
+    /// The weights that act, in the order of the versions, for this class. Only their proportions count.
     pub fn weights(&self, class: Option<usize>) -> Vec<Weight> {
+        weights::acting(&self.versions, &self.asked(class))
+    }
+
+    /// The weights that are asked for.
+    pub fn asked(&self, class: Option<usize>) -> Vec<Weight> {
         match class.and_then(|class| self.classes.get(class)) {
             Some(class) => class.weights.to_vec(),
             None => self.versions.iter().map(|version| version.weight).collect(),

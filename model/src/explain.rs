@@ -44,6 +44,9 @@ pub struct Rule {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub port: String,
     pub owner: Owner,
+    /// The class of callers that this one is in, whose weights these are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     pub selection: Selection,
     pub when_unavailable: WhenUnavailable,
     #[serde(skip_serializing_if = "is_default")]
@@ -81,19 +84,19 @@ pub fn explain(desired: &Desired, caller: Caller, frontend: Frontend) -> Explana
             rule: None,
         };
     };
-    let shares = table::of_port(port, None);
-    let entries = || port.versions.iter().zip(&shares.entries);
-    let refused: u32 = entries()
-        .filter(|(_, share)| share.refuses)
-        .map(|(_, share)| share.slots)
-        .sum();
+    let treatment = caller.cgroup.and_then(|cgroup| desired.callers.get(&cgroup));
+    let class = port.class_of(treatment);
+    let shares = table::of_port(port, class);
+    let refused = shares.entries.iter().filter(|share| share.refuses);
+    let refused: u32 = refused.map(|share| share.slots).sum();
     let verdict = match refused {
         _ if shares.length == 0 => Verdict::Refused,
         0 => Verdict::Translated,
         _ => Verdict::PartlyRefused,
     };
-    let versions = entries().map(|(version, share)| VersionRule {
-        status: condition::version_status(version, *share, &shares, port.when_unavailable),
+    let versions = port.versions.iter().zip(condition::standing(port, class));
+    let versions = versions.map(|(version, status)| VersionRule {
+        status,
         service: version.service.clone(),
         draining: version.draining,
         backends: version.backends.iter().map(Backend::to_string).collect(),
@@ -105,6 +108,7 @@ pub fn explain(desired: &Desired, caller: Caller, frontend: Frontend) -> Explana
             service: service.clone(),
             port: port.name.to_string(),
             owner: port.owner.clone(),
+            class: class.map(|class| port.classes[class].name.to_string()),
             selection: port.selection,
             when_unavailable: port.when_unavailable,
             balancing: port.balancing,

@@ -30,3 +30,4 @@ pub mod pass;
 pub mod plan;
 pub mod rollup;
 pub mod table;
+mod weights;

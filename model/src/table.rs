@@ -88,7 +88,7 @@ fn reduce(weights: &[u64]) -> (Vec<u32>, bool) {
 }
 
 /// Every positive weight keeps at least one slot.
-fn round(weights: &[u64], sum: u64) -> Vec<u64> {
+pub(crate) fn round(weights: &[u64], sum: u64) -> Vec<u64> {
     let length = u64::from(MAX_LENGTH);
     let mut slots: Vec<u64> = weights
         .iter()
@@ -117,7 +117,7 @@ fn round(weights: &[u64], sum: u64) -> Vec<u64> {
     slots
 }
 
-fn lowest_terms(weights: &[u64]) -> Vec<u64> {
+pub(crate) fn lowest_terms(weights: &[u64]) -> Vec<u64> {
     let divisor = weights.iter().copied().fold(0, gcd).max(1);
     weights.iter().map(|weight| weight / divisor).collect()
 }
@@ -188,6 +188,8 @@ mod tests {
                     Arc::default()
                 },
                 draining: false,
+                awaited: false,
+                capacity: None,
             })
             .collect();
         let weights: Vec<Weight> = versions.iter().map(|version| version.weight).collect();

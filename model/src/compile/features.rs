@@ -15,7 +15,6 @@ pub(super) fn missing(key: &SplitKey, split: &Fact) -> Vec<Finding> {
     let asked = [
         (!split.callers.is_empty(), "spec.callers"),
         (split.selection == Selection::Sticky, "spec.selection"),
-        (split.cap_by_readiness == Some(true), "spec.capByReadiness"),
         (split.on_shift != Shift::Keep, "spec.onShift"),
         (split.rollout.is_some(), "spec.rollout"),
     ];

@@ -3,12 +3,11 @@
 //! A group that is not there yet is not a group without pods: the operator may be away, and a split that was just
 //! stored has none of its groups. So that is told apart.
 
-use super::versions::{self, Lent};
+use super::versions::{Lent, Needed};
 use crate::{
-    desired::PortId,
     facts::{
         group::{self, Group},
-        service::{Fact, ServicePortFact},
+        service::Fact,
     },
     finding::Reason,
     index::Snapshot,
@@ -21,8 +20,7 @@ pub(super) fn lent(
     split: &SplitKey,
     parent: &Fact,
     group: &Group,
-    port: &ServicePortFact,
-    id: PortId,
+    needed: Needed<'_>,
 ) -> Lent {
     match kept(snapshot, split, parent, group) {
         Err((reason, detail)) => Lent {
@@ -31,20 +29,20 @@ pub(super) fn lent(
         },
         Ok(kept) => {
             let mut slices = snapshot.slices_of(&group.service);
-            let looked_for = slices.any(|slice| slice.family == id.family);
+            let looked_for = slices.any(|slice| slice.family == needed.id.family);
             let problem = if looked_for {
                 outdated(kept, parent, group)
             } else {
                 let detail = format!(
                     "there is no {} EndpointSlice of Service {} yet",
-                    id.family, group.service
+                    needed.id.family, group.service
                 );
                 Some((Reason::Pending, detail))
             };
             Lent {
-                endpoints: versions::endpoints(snapshot, &group.service, port, id),
                 problem,
                 awaited: !looked_for,
+                ..Lent::of(snapshot, &group.service, needed.port, needed)
             }
         }
     }

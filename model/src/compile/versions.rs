@@ -17,10 +17,22 @@ use crate::{
 /// Backends, and whether they are draining ones because nothing is ready.
 pub(super) type Endpoints = (Arc<[Backend]>, bool);
 
+/// For what a version needs endpoints.
+#[derive(Clone, Copy)]
+pub(super) struct Needed<'a> {
+    /// The port of the split's Service.
+    pub(super) port: &'a ServicePortFact,
+    pub(super) id: PortId,
+    /// Whether it matters how many are ready in the whole cluster.
+    pub(super) counted: bool,
+}
+
 /// What a version gets from its lender.
 #[derive(Default)]
 pub(super) struct Lent {
     pub(super) endpoints: Endpoints,
+    /// How many are ready in the whole cluster, where that matters.
+    pub(super) capacity: u32,
     /// What is wrong.
     pub(super) problem: Option<(Reason, String)>,
     /// Nobody has looked for its endpoints yet, so that there are none says nothing.
@@ -31,9 +43,9 @@ pub(super) struct Lent {
 pub(super) fn lent(
     snapshot: Snapshot<'_>,
     lender: &ServiceKey,
-    port: &ServicePortFact,
-    id: PortId,
+    needed: Needed<'_>,
 ) -> Lent {
+    let port = needed.port;
     let Some(fact) = snapshot.service(lender) else {
         let detail = format!("there is no Service {lender}");
         return Lent::nothing(Reason::ServiceNotFound, detail);
@@ -43,10 +55,7 @@ pub(super) fn lent(
         return Lent::nothing(Reason::ServiceIsExternalName, detail);
     }
     match matching(fact, port) {
-        Some(own) => Lent {
-            endpoints: endpoints(snapshot, lender, own, id),
-            ..Lent::default()
-        },
+        Some(own) => Lent::of(snapshot, lender, own, needed),
         None => {
             let detail = format!(
                 "no {} port of Service {lender} is named {:?} or numbered {}, and it has not just one",
@@ -58,6 +67,25 @@ pub(super) fn lent(
 }
 
 impl Lent {
+    /// What this port of a Service has.
+    pub(super) fn of(
+        snapshot: Snapshot<'_>,
+        lender: &ServiceKey,
+        port: &ServicePortFact,
+        needed: Needed<'_>,
+    ) -> Self {
+        let Needed { id, counted, .. } = needed;
+        Self {
+            endpoints: endpoints(snapshot, lender, port, id),
+            capacity: if counted {
+                capacity(snapshot, lender, port, id.family)
+            } else {
+                0
+            },
+            ..Self::default()
+        }
+    }
+
     pub(super) fn nothing(reason: Reason, detail: String) -> Self {
         Self {
             problem: Some((reason, detail)),
@@ -105,6 +133,18 @@ pub(super) fn endpoints(
     let draining = ordered(of_state(State::Draining));
     let any = !draining.is_empty();
     (draining.into(), any)
+}
+
+/// How many endpoints are ready, whoever may use them.
+fn capacity(
+    snapshot: Snapshot<'_>,
+    service: &ServiceKey,
+    port: &ServicePortFact,
+    family: Family,
+) -> u32 {
+    let all = candidates(snapshot, service, port, family);
+    let ready = ordered(all.filter(|candidate| candidate.endpoint.state == State::Ready));
+    u32::try_from(ready.len()).unwrap_or(u32::MAX)
 }
 
 struct Candidate<'a> {

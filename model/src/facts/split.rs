@@ -66,6 +66,11 @@ pub enum Source {
 }
 
 impl Fact {
+    /// Whether no version gets a larger share than its ready pods could carry.
+    pub fn caps_by_readiness(&self) -> bool {
+        self.cap_by_readiness.unwrap_or(self.rollout.is_some())
+    }
+
     /// The Services that lend their endpoints.
     pub fn lenders(&self) -> impl Iterator<Item = &ServiceKey> {
         self.versions.iter().map(Version::lender)
