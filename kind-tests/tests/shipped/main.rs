@@ -29,6 +29,7 @@ use refused::what_is_stored_without_the_webhook_does_not_act_and_says_so;
 use removed::what_is_removed_leaves_nothing_and_kube_proxy_takes_over;
 use reported::programmed_waits_for_every_node_and_names_the_one_that_is_silent;
 use rights::every_right_is_used_and_none_is_missed;
+use rotated::reviews_go_on_while_certificates_change_and_pods_restart;
 use shared_out::a_split_is_exact_as_soon_as_it_is_programmed;
 use upgraded::no_connect_fails_while_all_images_change;
 
@@ -45,6 +46,7 @@ mod refused;
 mod removed;
 mod reported;
 mod rights;
+mod rotated;
 mod shared_out;
 mod upgraded;
 
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
             test!(what_is_applied_twice_does_not_change).lacking(own),
             test!(programmed_waits_for_every_node_and_names_the_one_that_is_silent).lacking(own),
             test!(everybody_names_the_same_winner_of_a_race).lacking(own),
+            test!(reviews_go_on_while_certificates_change_and_pods_restart).lacking(own),
             test!(agents_that_are_deleted_are_not_missed),
             test!(a_leader_that_is_killed_is_replaced).lacking(own),
             test!(etcd_that_is_killed_is_not_missed).lacking(own),
