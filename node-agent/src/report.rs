@@ -179,6 +179,11 @@ fn fitting(policies: Vec<PolicyReport>) -> Vec<PolicyReport> {
     kept.map(|(_, policy)| policy).collect()
 }
 
+/// About how large a report is as JSON.
+fn bytes(report: &NodeReportStatus) -> usize {
+    report.policies.iter().map(size).sum()
+}
+
 /// How much of a report an entry takes as JSON, and never less than that.
 fn size(policy: &PolicyReport) -> usize {
     let letter = |byte: u8| match byte {

@@ -33,6 +33,8 @@ pub const MANAGER: &str = "sluice-node-agent";
 
 /// How long numbers may wait for something worth telling, as a multiple of the shortest pause.
 const COUNTS: u32 = 30;
+/// A report of this size waits twice as long as a small one, one of twice the size three times as long.
+const LARGE: usize = 128 * 1024;
 /// How often everything is applied anew.
 const RENEWAL: Duration = Duration::from_secs(300);
 /// The agent is asked no more often than this, however fast it passes.
@@ -258,12 +260,15 @@ impl Schedule {
     }
 
     fn wrote(&mut self, report: NodeReportStatus, now: Instant) {
+        // Who makes very many policies makes all nodes write them all: the more there are, the more seldom.
+        let parts = super::bytes(&report) / LARGE;
+        let every = self.every * u32::try_from(1 + parts).unwrap_or(u32::MAX);
         // Between the whole of it and half as much again.
         let after = |pause: Duration| now + pause / 2 + jittered(pause);
         self.written = Some(Written {
             report,
-            outcome: after(self.every),
-            counts: after(self.every * COUNTS),
+            outcome: after(every),
+            counts: after(every * COUNTS),
             renewal: after(RENEWAL),
         });
         self.pause.reset();
@@ -277,6 +282,8 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
+    use sluice_crds::{conditions::Reason, report::PolicyReport};
+
     use super::*;
 
     const EVERY: Duration = Duration::from_secs(1);
@@ -309,6 +316,32 @@ mod tests {
             assert!(is_about(due(0, true), RENEWAL));
             assert_eq!(schedule.soonest() - now, due(0, false));
         }
+    }
+
+    #[test]
+    fn the_largest_report_is_written_seldom() {
+        let policy = PolicyReport {
+            kind: "TrafficSplit".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "a".repeat(253),
+            uid: "b".repeat(36),
+            generation: 1,
+            programmed: true,
+            backends: 1,
+            reason: Reason::Accepted,
+            message: String::new(),
+        };
+        let large = NodeReportStatus {
+            policies: vec![policy; 2_500],
+            ..NodeReportStatus::default()
+        };
+        let mut schedule = Schedule::new(EVERY);
+        let now = Instant::now();
+        schedule.wrote(large, now);
+        let due = schedule.due(&report(0, true)) - now;
+        assert!(due >= EVERY * 10, "{due:?}");
+        schedule.wrote(report(0, true), now);
+        assert!(is_about(schedule.due(&report(0, false)) - now, EVERY));
     }
 
     #[test]
