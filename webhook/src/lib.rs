@@ -14,6 +14,7 @@ pub mod args;
 pub mod defaults;
 pub mod limits;
 pub mod metrics;
+pub mod peers;
 pub mod review;
 pub mod router;
 pub mod rules;

@@ -1,5 +1,5 @@
-//! What one caller can cost: bodies are short, questions come in time, few are worked on at once, and
-//! a fault in one is that one's end only.
+//! What callers can cost: bodies are short, questions come in time, few are worked on at once and fewer of one
+//! caller, and a fault in one is that one's end only.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -16,7 +16,10 @@ use tokio::{
 };
 use tracing::error;
 
-use crate::metrics::{Ending, Metrics, Review};
+use crate::{
+    metrics::{Ending, Metrics, Review},
+    peers::{Peer, Shares},
+};
 
 /// The API server stores no object above 1.5 MiB; an update's review has two of them.
 pub const BODY: usize = 3 * 1024 * 1024;
@@ -27,6 +30,9 @@ pub struct Limits {
     pub at_once: usize,
     /// Questions that may wait for that.
     pub waiting: usize,
+    /// The same of one address: an API server alone needs no more, and others leave room for it.
+    pub at_once_of_one: usize,
+    pub waiting_of_one: usize,
     /// How long a question may take, its coming included. The API server waits two seconds.
     pub patience: Duration,
 }
@@ -36,6 +42,8 @@ impl Default for Limits {
         Self {
             at_once: 32,
             waiting: 1024,
+            at_once_of_one: 8,
+            waiting_of_one: 256,
             patience: Duration::from_secs(2),
         }
     }
@@ -46,6 +54,8 @@ pub struct Door {
     patience: Duration,
     hall: Semaphore,
     room: Semaphore,
+    hall_shares: Shares,
+    room_shares: Shares,
     metrics: Arc<Metrics>,
 }
 
@@ -55,13 +65,23 @@ impl Door {
             patience: limits.patience,
             hall: Semaphore::new(limits.at_once + limits.waiting),
             room: Semaphore::new(limits.at_once),
+            hall_shares: Shares::of_each(limits.at_once_of_one + limits.waiting_of_one),
+            room_shares: Shares::of_each(limits.at_once_of_one),
             metrics,
         })
     }
 
     async fn enter(&self, request: Request, next: Next) -> Result<Response, Ending> {
         let until = Instant::now() + self.patience;
+        let peer = Peer::of(request.extensions());
+        let hall_share = self.hall_shares.of(peer).try_acquire_owned();
+        let _hall_share = hall_share.map_err(|_| Ending::Busy)?;
         let _hall = self.hall.try_acquire().map_err(|_| Ending::Busy)?;
+        // The own place first: who waits for one of many takes none of them meanwhile.
+        let room_share = self.room_shares.of(peer).acquire_owned();
+        let Ok(Ok(_room_share)) = timeout_at(until, room_share).await else {
+            return Err(Ending::Busy);
+        };
         let Ok(Ok(_room)) = timeout_at(until, self.room.acquire()).await else {
             return Err(Ending::Busy);
         };

@@ -5,7 +5,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -19,10 +19,15 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tracing::{debug, warn};
 
-use crate::metrics::Metrics;
+use crate::{
+    metrics::Metrics,
+    peers::{Peer, Shares},
+};
 
 /// Connections at once. The API server needs one or two.
 const CONNECTIONS: u32 = 512;
+/// Those of one address.
+const CONNECTIONS_OF_ONE: usize = 64;
 /// Questions at once on one connection.
 const STREAMS: u32 = 250;
 /// How long TLS, and the head of an HTTP/1 request, may take.
@@ -69,6 +74,7 @@ impl Server {
     pub async fn serve(self, listener: TcpListener, ended: impl Future<Output = ()>) {
         let server = Arc::new(self);
         let seats = Arc::new(Semaphore::new(CONNECTIONS as usize));
+        let shares = Shares::of_each(CONNECTIONS_OF_ONE);
         let (ending, end) = watch::channel(false);
         let mut ended = pin!(ended);
         loop {
@@ -76,11 +82,11 @@ impl Server {
                 accepted = listener.accept() => accepted,
                 () = &mut ended => break,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => {
+            let (stream, peer) = match accepted {
+                Ok((stream, address)) => {
                     // An answer is one small write: waiting for more to send only delays it.
                     let _ = stream.set_nodelay(true);
-                    stream
+                    (stream, Peer(address.ip()))
                 }
                 Err(error) => {
                     warn!("cannot take a connection: {error}");
@@ -88,12 +94,15 @@ impl Server {
                     continue;
                 }
             };
-            match Arc::clone(&seats).try_acquire_owned() {
-                Ok(seat) => {
+            let share = shares.of(peer).try_acquire_owned();
+            let seat = Arc::clone(&seats).try_acquire_owned();
+            match (share, seat) {
+                (Ok(share), Ok(seat)) => {
                     let server = Arc::clone(&server);
-                    tokio::spawn(server.converse(stream, seat, end.clone()));
+                    let seats = (share, seat);
+                    tokio::spawn(server.converse(stream, peer, seats, end.clone()));
                 }
-                Err(_) => {
+                _ => {
                     server.metrics.connections_refused.inc();
                 }
             }
@@ -111,7 +120,8 @@ impl Server {
     async fn converse(
         self: Arc<Self>,
         stream: TcpStream,
-        _seat: OwnedSemaphorePermit,
+        peer: Peer,
+        _seats: (OwnedSemaphorePermit, OwnedSemaphorePermit),
         mut end: watch::Receiver<bool>,
     ) {
         let _open = self.metrics.connected();
@@ -119,7 +129,8 @@ impl Server {
             self.metrics.handshakes_failed.inc();
             return;
         };
-        let service = TowerToHyperService::new(self.router.clone());
+        let router = self.router.clone().layer(Extension(peer));
+        let service = TowerToHyperService::new(router);
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         // An error means that the server is gone, which is an end too.
         let asked = async {

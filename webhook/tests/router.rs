@@ -248,6 +248,7 @@ async fn too_many_questions_at_once_are_turned_away() {
         at_once: 2,
         waiting: 1,
         patience: Duration::from_secs(2),
+        ..Limits::default()
     };
     let router = router(&store(), &metrics, &limits);
     let pending = || {

@@ -10,6 +10,7 @@ mod files;
 mod reviews;
 
 use std::{
+    net::IpAddr,
     path::Path,
     sync::{
         Arc,
@@ -45,11 +46,15 @@ struct Running {
 }
 
 async fn serve(folder: &Path, authority: &Authority) -> Running {
+    serve_within(folder, authority, &Limits::default()).await
+}
+
+async fn serve_within(folder: &Path, authority: &Authority, limits: &Limits) -> Running {
     let metrics = Arc::new(Metrics::default());
     let certificates = Certificates::new(folder.to_owned(), Arc::clone(&metrics));
     let reasons = certificates.watch().expect("a folder");
     certificates.reload(now());
-    let router = router(&reviews::store(), &metrics, &Limits::default());
+    let router = router(&reviews::store(), &metrics, limits);
     let tls = certificates.server_config().expect("TLS");
     let server = Server::new(router, tls, Arc::clone(&metrics));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -238,6 +243,55 @@ async fn both_protocols_are_spoken() {
     })
     .await;
     ask(&mut two).await.expect("an answer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_cannot_keep_others_out() {
+    let (authority, mut volume) = (Authority::new(), Volume::empty());
+    volume.put(&authority.issue(1));
+    // Nobody gives up while this goes on.
+    let limits = Limits {
+        patience: PATIENCE * 10,
+        ..Limits::default()
+    };
+    let running = serve_within(volume.path(), &authority, &limits).await;
+    // Connections that never ask, twice as many as one address may have.
+    let mut silent = Vec::new();
+    for _ in 0..128 {
+        silent.push(TcpStream::connect(running.caller.address).await);
+    }
+    eventually("a refusal", async || {
+        !running.counts("connections_refused_total 0")
+    })
+    .await;
+    // Questions that never end, more than are worked on at once, from an address of their own.
+    let greedy = IpAddr::from([127, 0, 0, 2]);
+    let greedy = running
+        .caller
+        .http2_from(greedy)
+        .await
+        .expect("a connection");
+    for _ in 0..100 {
+        let never = futures_util::stream::pending::<Result<Vec<u8>, Failure>>();
+        let mut greedy = greedy.clone();
+        tokio::spawn(async move {
+            greedy.ready().await?;
+            greedy
+                .send_request(question(Body::from_stream(never)))
+                .await
+        });
+    }
+    eventually("the greedy one's share", async || {
+        running.counts("questions 8")
+    })
+    .await;
+    let other = IpAddr::from([127, 0, 0, 3]);
+    let mut other = running
+        .caller
+        .http2_from(other)
+        .await
+        .expect("a connection");
+    ask(&mut other).await.expect("an answer");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

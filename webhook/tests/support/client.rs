@@ -1,6 +1,9 @@
 //! A caller: TLS by rustls, HTTP by hyper, each connection its own.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     body::Body,
@@ -12,7 +15,7 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -32,12 +35,21 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) async fn connect(&self, protocol: &[u8]) -> Result<TlsStream<TcpStream>, Failure> {
+        self.secure(protocol, TcpStream::connect(self.address).await?)
+            .await
+    }
+
+    /// TLS over a connection that there is.
+    async fn secure(
+        &self,
+        protocol: &[u8],
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
         let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(self.roots.clone())
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.to_vec()];
-        let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::try_from(NAME)?;
         Ok(TlsConnector::from(Arc::new(config))
@@ -54,6 +66,19 @@ impl Caller {
             .peer_certificates()
             .and_then(<[_]>::first);
         Ok(shown.ok_or("no certificate")?.to_vec())
+    }
+
+    /// A connection from another address of loopback, as another host would make it.
+    pub(crate) async fn http2_from(&self, ip: IpAddr) -> Result<http2::SendRequest<Body>, Failure> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(ip, 0))?;
+        let stream = self
+            .secure(b"h2", socket.connect(self.address).await?)
+            .await?;
+        let (sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(sender)
     }
 
     /// A connection that many questions can go over, as an API server's.
