@@ -20,7 +20,7 @@ use crate::{
     condition::{self, SplitStatus},
     desired::{Desired, Service},
     explain::{self, Explanation},
-    finding::{Finding, Reason},
+    finding::{self, Finding, Reason},
     ids::{Capacities, Full},
     image::{Image, Place},
     index::{ClaimKey, Index, Places, Snapshot},
@@ -237,8 +237,7 @@ impl State {
             return (!findings.is_empty()).then(|| condition::unusable(&findings));
         };
         let compiled = self.findings.get(&fact.service);
-        let own = |finding: &&Finding| finding.subject == subject;
-        findings.extend(compiled.into_iter().flatten().filter(own));
+        findings.extend(compiled.into_iter().flat_map(|found| finding::about(found, &subject)));
         let service = self.desired.services.get(&fact.service);
         let refused = self.refused.get(&fact.service);
         let refused = refused.map(|full| no_room(&fact.service, *full));

@@ -9,7 +9,7 @@ use sluice_model::{
     claims::Judgements,
     compile::{self, Compiled},
     condition::{self, Judged},
-    finding::Finding,
+    finding::{self, Finding},
     index::{ClaimKey, Index},
     key::{BalancingKey, GrantKey, Kind, RedirectKey, ServiceKey, SplitKey, Subject},
 };
@@ -78,7 +78,7 @@ impl Accept {
         };
         let compiled = self.compiled.get(&fact.service);
         let found = compiled.map_or(&[][..], |compiled| &compiled.findings);
-        findings.extend(found.iter().filter(|finding| finding.subject == subject));
+        findings.extend(finding::about(found, &subject));
         let service = compiled.and_then(|compiled| compiled.service.as_deref());
         Some(condition::judge(key, fact, service, &findings))
     }
