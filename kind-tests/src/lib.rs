@@ -1,6 +1,7 @@
 //! What the tests of the cluster tier share: workloads, as objects of a real cluster; and programs beside the tests.
 
 pub mod api;
+pub mod common;
 pub mod echo;
 pub mod kinds;
 pub mod roles;

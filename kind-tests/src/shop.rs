@@ -72,25 +72,33 @@ impl<'a> Shop<'a> {
 
     /// Waits until all nodes have reported the split as it is now; gives the object.
     pub fn programmed(&self) -> Result<Value> {
-        eventually(PATIENCE, "the split is programmed", || {
-            let split = self.stored()?;
-            let condition = condition(&split, "Programmed");
-            ensure!(
-                condition.is_some_and(|condition| condition["status"] == "True"
-                    && condition["observedGeneration"] == split["metadata"]["generation"]),
-                "{:#}",
-                split["status"]
-            );
-            Ok(split)
-        })
+        programmed(self.access, self.namespace, CHECKOUT)
     }
 
     /// The split as the API server has it.
     pub fn stored(&self) -> Result<Value> {
-        self.access
-            .client()
-            .get(["trafficsplit", CHECKOUT, "--namespace", self.namespace])
+        stored(self.access, self.namespace, CHECKOUT)
     }
+}
+
+/// Waits until all nodes have reported a split as it is now; gives the object.
+pub fn programmed(access: &Access, namespace: &str, name: &str) -> Result<Value> {
+    eventually(PATIENCE, "the split is programmed", || {
+        let split = stored(access, namespace, name)?;
+        let condition = condition(&split, "Programmed");
+        ensure!(
+            condition.is_some_and(|condition| condition["status"] == "True"
+                && condition["observedGeneration"] == split["metadata"]["generation"]),
+            "{:#}",
+            split["status"]
+        );
+        Ok(split)
+    })
+}
+
+fn stored(access: &Access, namespace: &str, name: &str) -> Result<Value> {
+    let split = ["trafficsplit", name, "--namespace", namespace];
+    access.client().get(split)
 }
 
 /// A split of two versions, over Services that are called as the split's own with `-v1` and `-v2` behind.

@@ -43,6 +43,9 @@ pub enum Naming {
     Own,
     /// The address and port that was reached: one process stands for many backends.
     ByAddress,
+    /// The own name and the port that was reached, which is the version too: one process stands for a backend of each of
+    /// many versions.
+    ByPort,
 }
 
 /// What the echo ports do with a new connection or a datagram. Connections that are being served go on.
@@ -104,6 +107,7 @@ impl Service {
         match self.naming {
             Naming::Own => self.greeting(),
             Naming::ByAddress => format!("{address} {}\n", self.version),
+            Naming::ByPort => format!("{}:{port} {port}\n", self.name, port = address.port()),
         }
     }
 }

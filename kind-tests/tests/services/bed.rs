@@ -5,18 +5,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::Value;
+use sluice_kind_tests::common::{Alone, Common, Quiet};
 use sluice_node_agent::maps::Maps as _;
 use sluice_node_agent::maps::kernel::Kernel;
 use sluice_node_agent::program::Pins;
 use sluice_testbed::cluster::{self, Cluster, Node, Proxy};
 use sluice_testbed::pod::Orders;
-use sluice_testbed::tier::{Shared, eventually};
+use sluice_testbed::tier::eventually;
 
 use crate::objects::{self, Server, Service};
 
@@ -34,10 +34,7 @@ pub(crate) const MIXED: &str = "mixed";
 /// Where an agent pins by default, below the node's own BPF file system.
 const PINS: &str = "sluice";
 
-/// Held by all tests: by those that disturb the cluster alone.
-static PEACE: RwLock<()> = RwLock::new(());
-
-static BED: Shared<Bed> = Shared::new(Bed::make);
+static BED: Common<Bed> = Common::new(Bed::make);
 
 pub(crate) struct Bed {
     pub(crate) near: Side,
@@ -58,29 +55,14 @@ pub(crate) struct Caller {
     pod: cluster::Pod,
 }
 
-/// The bed for the time of one test.
-pub(crate) struct Use<G> {
-    bed: Arc<Bed>,
-    _peace: G,
-}
-
 /// For a test that leaves the others in peace.
-pub(crate) fn quiet() -> Result<Use<RwLockReadGuard<'static, ()>>> {
-    // A test that failed while it was alone has left no half of a value here.
-    let peace = PEACE.read().unwrap_or_else(PoisonError::into_inner);
-    Ok(Use {
-        bed: BED.get()?,
-        _peace: peace,
-    })
+pub(crate) fn quiet() -> Result<Quiet<Bed>> {
+    BED.quiet()
 }
 
 /// For a test that disturbs others.
-pub(crate) fn alone() -> Result<Use<RwLockWriteGuard<'static, ()>>> {
-    let peace = PEACE.write().unwrap_or_else(PoisonError::into_inner);
-    Ok(Use {
-        bed: BED.get()?,
-        _peace: peace,
-    })
+pub(crate) fn alone() -> Result<Alone<Bed>> {
+    BED.alone()
 }
 
 impl Bed {
@@ -232,14 +214,6 @@ fn await_pods(cluster: &Cluster, namespace: &str) -> Result<()> {
         .kubectl([&wait[..], &there].concat())
         .map(drop)
         .with_context(|| format!("the pods of {namespace}"))
-}
-
-impl<G> Deref for Use<G> {
-    type Target = Bed;
-
-    fn deref(&self) -> &Bed {
-        &self.bed
-    }
 }
 
 impl Deref for Caller {

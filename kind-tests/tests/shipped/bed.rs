@@ -2,12 +2,11 @@
 
 use std::env;
 use std::ops::Deref;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use sluice_kind_tests::common::{Alone, Common, Quiet};
 use sluice_testbed::cluster::{Access, Cluster, Proxy, shipped};
-use sluice_testbed::tier::Shared;
 
 use crate::removed::Listing;
 
@@ -23,10 +22,7 @@ pub(crate) const PART_OF_SLUICE: &str = "app.kubernetes.io/part-of=sluice";
 /// A label of the agents' pods.
 pub(crate) const AGENTS: &str = "app.kubernetes.io/name=sluice-node-agent";
 
-/// Held by all tests: by those that disturb the cluster alone.
-static PEACE: RwLock<()> = RwLock::new(());
-
-static BED: Shared<Bed> = Shared::new(Bed::make);
+static BED: Common<Bed> = Common::new(Bed::make);
 
 pub(crate) enum Bed {
     Own(Box<Own>),
@@ -39,29 +35,14 @@ pub(crate) struct Own {
     pub(crate) before: Listing,
 }
 
-/// The cluster for the time of one test, which has namespaces of its own in it.
-pub(crate) struct Use<G> {
-    bed: Arc<Bed>,
-    _peace: G,
-}
-
-/// For a test that leaves the others in peace.
-pub(crate) fn quiet() -> Result<Use<RwLockReadGuard<'static, ()>>> {
-    // A test that failed while it was alone has left no half of a value here.
-    let peace = PEACE.read().unwrap_or_else(PoisonError::into_inner);
-    Ok(Use {
-        bed: BED.get()?,
-        _peace: peace,
-    })
+/// For a test that leaves the others in peace; it has namespaces of its own.
+pub(crate) fn quiet() -> Result<Quiet<Bed>> {
+    BED.quiet()
 }
 
 /// For a test that disturbs others.
-pub(crate) fn alone() -> Result<Use<RwLockWriteGuard<'static, ()>>> {
-    let peace = PEACE.write().unwrap_or_else(PoisonError::into_inner);
-    Ok(Use {
-        bed: BED.get()?,
-        _peace: peace,
-    })
+pub(crate) fn alone() -> Result<Alone<Bed>> {
+    BED.alone()
 }
 
 impl Bed {
@@ -85,31 +66,12 @@ impl Bed {
         );
         Ok(Self::Own(Box::new(Own { cluster, before })))
     }
-}
 
-/// What the pods of Sluice say, for whoever has to find out why one is not ready.
-fn said(access: &Access) -> String {
-    let there = ["--namespace", shipped::NAMESPACE];
-    let pods = access.kubectl([&["get", "pods", "--output=wide"][..], &there].concat());
-    let logs = [
-        "logs",
-        "--prefix",
-        "--tail=10",
-        "--selector",
-        PART_OF_SLUICE,
-    ];
-    let logs = access.kubectl([&logs[..], &there].concat());
-    [pods, logs]
-        .map(|text| text.unwrap_or_else(|error| format!("{error:#}")))
-        .join("\n")
-}
-
-impl<G> Use<G> {
     /// The cluster that the testbed has raised.
     pub(crate) fn own(&self) -> Result<&Own> {
-        match &*self.bed {
-            Bed::Own(own) => Ok(own),
-            Bed::Foreign(_) => bail!("this cluster is somebody else's"),
+        match self {
+            Self::Own(own) => Ok(own),
+            Self::Foreign(_) => bail!("this cluster is somebody else's"),
         }
     }
 
@@ -131,13 +93,30 @@ impl<G> Use<G> {
     }
 }
 
-impl<G> Deref for Use<G> {
+/// What the pods of Sluice say, for whoever has to find out why one is not ready.
+fn said(access: &Access) -> String {
+    let there = ["--namespace", shipped::NAMESPACE];
+    let pods = access.kubectl([&["get", "pods", "--output=wide"][..], &there].concat());
+    let logs = [
+        "logs",
+        "--prefix",
+        "--tail=10",
+        "--selector",
+        PART_OF_SLUICE,
+    ];
+    let logs = access.kubectl([&logs[..], &there].concat());
+    [pods, logs]
+        .map(|text| text.unwrap_or_else(|error| format!("{error:#}")))
+        .join("\n")
+}
+
+impl Deref for Bed {
     type Target = Access;
 
     fn deref(&self) -> &Access {
-        match &*self.bed {
-            Bed::Own(own) => &own.cluster,
-            Bed::Foreign(access) => access,
+        match self {
+            Self::Own(own) => &own.cluster,
+            Self::Foreign(access) => access,
         }
     }
 }

@@ -25,6 +25,9 @@ pub(super) struct Args {
     /// Which version answers
     #[arg(long, env = "POD_VERSION", default_value = "-")]
     version: String,
+    /// Add the echo port that was reached to the name, and say it for the version
+    #[arg(long)]
+    named_by_port: bool,
     /// An echo port, TCP and UDP; may be given several times
     #[arg(long = "port", value_name = "PORT")]
     ports: Vec<u16>,
@@ -47,6 +50,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode> {
     let Args {
         name,
         version,
+        named_by_port,
         ports,
         http_ports,
         addresses,
@@ -62,7 +66,11 @@ pub(super) fn run(args: Args) -> Result<ExitCode> {
             .into_string()
             .map_err(|_| io::Error::other("the host's name is no text"))?,
     };
-    let naming = Naming::Own;
+    let naming = if named_by_port {
+        Naming::ByPort
+    } else {
+        Naming::Own
+    };
     let service = Service {
         name: name.clone(),
         version,
