@@ -48,6 +48,20 @@ fn a_split_explains_itself() {
 }
 
 #[test]
+fn a_caller_is_told_whose_weights_hold() {
+    let mut answers: Answers = recorded!("explain-split");
+    let target = "127.0.66.1:80".parse().expect("the target is one");
+    let texts = [Some("beta".to_owned()), None].map(|class| {
+        for rule in answers.answers.iter_mut().flat_map(|answer| &mut answer.rule) {
+            rule.classes = vec!["qa".to_owned(), "beta".to_owned()];
+            rule.class.clone_from(&class);
+        }
+        explain::text(&answers, target, Look::Plain)
+    });
+    assert_snapshot!(texts.join("---\n"));
+}
+
+#[test]
 fn every_port_of_an_address_is_explained_and_an_unknown_pod_is_noted() {
     assert_snapshot!(explained!("explain-partly-refused", "127.0.66.9"));
 }

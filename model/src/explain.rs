@@ -44,7 +44,10 @@ pub struct Rule {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub port: String,
     pub owner: Owner,
-    /// The class of callers that this one is in, whose weights these are.
+    /// The classes of callers that the owner tells apart, in its order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
+    /// The class that this caller is in, whose weights these are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
     pub selection: Selection,
@@ -94,6 +97,8 @@ pub fn explain(desired: &Desired, caller: Caller, frontend: Frontend) -> Explana
         0 => Verdict::Translated,
         _ => Verdict::PartlyRefused,
     };
+    let classes = port.classes.iter();
+    let classes: Vec<_> = classes.map(|class| class.name.to_string()).collect();
     let versions = port.versions.iter().zip(condition::standing(port, class));
     let versions = versions.map(|(version, status)| VersionRule {
         status,
@@ -108,7 +113,8 @@ pub fn explain(desired: &Desired, caller: Caller, frontend: Frontend) -> Explana
             service: service.clone(),
             port: port.name.to_string(),
             owner: port.owner.clone(),
-            class: class.map(|class| port.classes[class].name.to_string()),
+            class: class.and_then(|class| classes.get(class).cloned()),
+            classes,
             selection: port.selection,
             when_unavailable: port.when_unavailable,
             balancing: port.balancing,

@@ -42,6 +42,10 @@ pub struct Rule {
     pub port: String,
     /// `Service`, or the policy that decides, by kind and name.
     pub owner: String,
+    /// The classes of callers that the policy tells apart, in its order, and the one that this caller is in.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    pub class: Option<String>,
     pub selection: String,
     pub when_unavailable: String,
     pub versions: Vec<VersionRule>,

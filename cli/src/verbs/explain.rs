@@ -95,7 +95,7 @@ pub fn text(answers: &Answers, target: Target, look: Look) -> String {
     if !caller_known {
         let _ = writeln!(
             text,
-            "Note: the agent knows no pod {caller}; no rule looks at the caller yet, so the answer holds.\n"
+            "Note: the agent knows no pod {caller} on its node, so it is in no class of callers.\n"
         );
     }
     if answers.is_empty() {
@@ -137,6 +137,9 @@ fn one(text: &mut String, answer: &Answer, look: Look) {
                 &format!("{selection}, whenUnavailable: {when_unavailable}"),
             );
         }
+        if !rule.classes.is_empty() {
+            line("caller", &class(rule));
+        }
     }
     let agrees = match difference {
         None => "as wanted",
@@ -177,6 +180,17 @@ fn decider(rule: &Rule) -> String {
         format!("{owner} on Service {service}{port}")
     } else {
         format!("Service {service}{port}")
+    }
+}
+
+/// Whose weights hold, and why.
+fn class(rule: &Rule) -> String {
+    let classes = rule.classes.join(", ");
+    match &rule.class {
+        Some(class) => {
+            format!("class {class}, the first that it is in of: {classes}; these are its weights")
+        }
+        None => format!("in no class of: {classes}; the versions' own weights hold"),
     }
 }
 
