@@ -27,7 +27,7 @@ pub const PORTS_DIFFER: &str = "two ports have the same number and protocol";
 pub(crate) const ADDRESS_RULE: &str = "isIP(self)";
 const ADDRESS_RESERVED_RULE: &str =
     "!isIP(self) || ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast()";
-const PORTS_DIFFER_RULE: &str = "self.all(p, self.exists_one(q, q.port == p.port && q.?protocol.orValue('TCP') == p.?protocol.orValue('TCP')))";
+const PORTS_DIFFER_RULE: &str = "self.all(p, self.exists_one(q, q.port == p.port && (has(q.protocol) && q.protocol == 'UDP') == (has(p.protocol) && p.protocol == 'UDP')))";
 
 /// What callers connect to. The policy decides about these connections, and no other policy does.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
