@@ -2,6 +2,7 @@
 //! later version can say more.
 
 pub mod explanation;
+pub mod policy;
 pub mod report;
 pub mod split;
 pub mod status;

@@ -23,6 +23,7 @@ use crate::{
     after_help = "Examples:\n  \
         kubectl-sluice get -A                                  every split, and the share of each version\n  \
         kubectl-sluice get shop/checkout -o wide               one of them, its conditions, and each node\n  \
+        kubectl-sluice get lrp -A                              the same of another kind\n  \
         kubectl-sluice explain shop/cart 10.96.0.10:80         where a connect of this pod goes, and why\n  \
         kubectl-sluice -n shop explain cart 10.96.0.10         every port of the address\n  \
         kubectl-sluice status                                  are the nodes well?\n  \

@@ -53,7 +53,7 @@ pub enum ClusterError {
     #[error("you have no right to that: {text}")]
     Forbidden { text: String },
     #[error(
-        "the cluster at {url} has no {kind}s: Sluice is not installed there (kubectl apply -k config/default)"
+        "the cluster at {url} does not know the kind {kind}: Sluice is not installed there (kubectl apply -k config/default)"
     )]
     NotInstalled { url: Uri, kind: &'static str },
     #[error("there is no {kind} {name}")]

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod answer;
 pub mod args;
 pub mod cluster;
+pub mod kind;
 pub mod name;
 pub mod output;
 pub mod target;
@@ -40,6 +41,10 @@ pub enum Failure {
     Cluster(#[from] ClusterError),
     #[error("the agent at {agent} knows no TrafficSplit {name}")]
     NoSuchSplit { agent: String, name: String },
+    #[error("{0} (see --help)")]
+    Unclear(String),
+    #[error("the agent at {agent} has no list of any {kind}: name a cluster with --kubeconfig")]
+    OfClusters { kind: &'static str, agent: String },
     #[error("cannot write the answer")]
     Write(#[source] io::Error),
     #[error("cannot start")]
@@ -59,7 +64,10 @@ pub fn main() -> ExitCode {
         Ok(_) => ExitCode::FAILURE,
         Err(failure) => {
             eprintln!("error: {}", with_causes(&failure));
-            ExitCode::FAILURE
+            match failure {
+                Failure::Unclear(_) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -259,8 +259,15 @@ fn every_option_and_argument_of_the_help_acts() -> Result<()> {
                     && at("explain host 10.96.0.11:80")?.contains("Service shop/checkout-v1")
                     && at("explain host 10.96.0.10:81")?.contains("left alone")
             }
+            "get kind" => {
+                at("get splits")? == at("get")?
+                    && bed
+                        .complaint("--admin 127.0.0.1:9000 get lrp")?
+                        .contains("no list of any LocalRedirectPolicy")
+            }
             "get name" => {
-                at("get shop/checkout")?.contains("CONDITION")
+                at("get split shop/checkout")?.contains("CONDITION")
+                    && at("get shop/checkout")? == at("get split shop/checkout")?
                     && !bed
                         .run("--admin 127.0.0.1:9000 get shop/none")?
                         .status

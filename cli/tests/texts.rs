@@ -8,6 +8,7 @@ use serde_json::json;
 use sluice_cli::{
     answer::{
         explanation::Answers,
+        policy::{Balancing, Grant, Policy, Redirect},
         report::{List, Report},
         split::Split,
         status::Status,
@@ -52,7 +53,11 @@ fn a_caller_is_told_whose_weights_hold() {
     let mut answers: Answers = recorded!("explain-split");
     let target = "127.0.66.1:80".parse().expect("the target is one");
     let texts = [Some("beta".to_owned()), None].map(|class| {
-        for rule in answers.answers.iter_mut().flat_map(|answer| &mut answer.rule) {
+        for rule in answers
+            .answers
+            .iter_mut()
+            .flat_map(|answer| &mut answer.rule)
+        {
             rule.classes = vec!["qa".to_owned(), "beta".to_owned()];
             rule.class.clone_from(&class);
         }
@@ -179,6 +184,41 @@ fn a_split_of_the_api_says_which_generation_was_observed_and_what_each_node_has(
         })
         .collect();
     assert_snapshot!(texts.join("---\n"));
+}
+
+/// The table of all, and each by itself.
+fn shown<T>(items: &[T], all: fn(&[T], Look) -> String, one: fn(&T, Look) -> String) -> String {
+    let each = items.iter().map(|item| one(item, Look::Plain));
+    let all = all(items, Look::Plain);
+    [all]
+        .into_iter()
+        .chain(each)
+        .collect::<Vec<_>>()
+        .join("---\n")
+}
+
+#[test]
+fn redirects_say_from_where_to_where() {
+    let List { items }: List<Policy<Redirect>> = recorded!("api-redirects");
+    assert_snapshot!(shown(&items, get::redirects, get::redirect));
+}
+
+#[test]
+fn balancing_policies_have_a_row_per_group() {
+    let List { items }: List<Policy<Balancing>> = recorded!("api-balancings");
+    assert_snapshot!(shown(&items, get::balancings, get::balancing));
+}
+
+#[test]
+fn grants_say_who_may_claim_what() {
+    let List { items }: List<Policy<Grant>> = recorded!("api-grants");
+    assert_snapshot!(shown(&items, get::grants, get::grant));
+}
+
+#[test]
+fn reports_say_what_each_node_achieved() {
+    let List { items }: List<Report> = recorded!("api-reports");
+    assert_snapshot!(shown(&items, get::reports, get::report));
 }
 
 #[test]

@@ -1,13 +1,21 @@
-//! `get`: splits as they were asked for, and as they act.
+//! `get`: policies as they were asked for, and as they act; splits above all.
 
+mod conditions;
+mod others;
+mod policies;
+mod reported;
 mod text;
 
-use kube::Resource as _;
+use std::str::FromStr;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sluice_crds::{NodeReport, TrafficSplit};
 
-pub use self::text::{all, nodes, one};
+pub use self::{
+    policies::{balancing, balancings, grant, grants, redirect, redirects},
+    reported::{report, reports},
+    text::{all, nodes, one},
+};
 use crate::{
     Failure,
     agent::{Agent, Answer},
@@ -17,7 +25,8 @@ use crate::{
     },
     args::Scope,
     cluster::{Cluster, ClusterError},
-    name::Name,
+    kind::{Kind, NoKind},
+    name::{Name, NoName},
     output::{self, Look, Output, Shown},
     way::Way,
 };
@@ -25,17 +34,72 @@ use crate::{
 const SPLIT: &str = "TrafficSplit";
 const REPORT: &str = "NodeReport";
 
-/// Show the TrafficSplits: the weight that each version was asked to get, and what it gets.
+/// Show policies: what each asks for and what became of it. Of TrafficSplits, the weight that each
+/// version was asked to get, and what it gets.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
         kubectl-sluice get -A\n  \
         kubectl-sluice get -n shop\n  \
         kubectl-sluice get shop/checkout -o wide     with what each node says\n  \
-        kubectl-sluice get shop/checkout -o yaml")]
+        kubectl-sluice get shop/checkout -o yaml\n  \
+        kubectl-sluice get lrp -A                    the LocalRedirectPolicies\n  \
+        kubectl-sluice get balancing shop/payments\n  \
+        kubectl-sluice get grants\n  \
+        kubectl-sluice get report node-1")]
 pub struct Question {
-    /// One split, with its conditions: NAME or NAMESPACE/NAME.
+    /// A kind: splits, lrp, balancing, grants or reports, or as kubectl calls it. Splits when left
+    /// out; then this is a name. A split that is called as a kind is NAMESPACE/NAME.
+    #[arg(value_name = "KIND")]
+    pub kind: Option<KindOrName>,
+
+    /// One of them, with its conditions: NAME, or NAMESPACE/NAME where it is in one.
     #[arg(value_name = "NAME")]
     pub name: Option<Name>,
+}
+
+/// The first word after the verb.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KindOrName {
+    Kind(Kind),
+    Name(Name),
+}
+
+impl FromStr for KindOrName {
+    type Err = NoName;
+
+    fn from_str(text: &str) -> Result<Self, NoName> {
+        match text.parse() {
+            Ok(kind) => Ok(Self::Kind(kind)),
+            Err(NoKind) => text.parse().map(Self::Name),
+        }
+    }
+}
+
+impl Question {
+    /// The kind and the name; else what is wrong, in words.
+    pub fn what(&self) -> Result<(Kind, Option<&Name>), String> {
+        let (kind, name) = match (&self.kind, &self.name) {
+            (None, name) => (Kind::default(), name.as_ref()),
+            (Some(KindOrName::Kind(kind)), name) => (*kind, name.as_ref()),
+            (Some(KindOrName::Name(name)), None) => (Kind::default(), Some(name)),
+            (Some(KindOrName::Name(word)), Some(_)) => {
+                let known = Kind::taught();
+                return Err(format!("there is no kind {}; there are {known}", word.name));
+            }
+        };
+        match name {
+            Some(Name {
+                namespace: Some(namespace),
+                name,
+            }) if !kind.is_namespaced() => {
+                let kind = kind.name();
+                Err(format!(
+                    "a {kind} is in no namespace: {name}, not {namespace}/{name}"
+                ))
+            }
+            name => Ok((kind, name)),
+        }
+    }
 }
 
 /// How much of it.
@@ -48,8 +112,18 @@ pub enum Detail {
 pub async fn run(way: &Way, scope: &Scope, question: &Question) -> Result<Shown, Failure> {
     let given = scope.namespace.as_deref();
     let only = way.only(given, scope.all_namespaces);
-    let name = question.name.as_ref();
-    let name = name.map(|name| name.within(way.namespace(given)));
+    let (kind, name) = question.what().map_err(Failure::Unclear)?;
+    let name = name.map(|name| match kind.is_namespaced() {
+        true => name.within(way.namespace(given)),
+        false => name.name.clone(),
+    });
+    if kind != Kind::Split {
+        let text = others::show(way, kind, only, name.as_deref(), scope.output).await?;
+        return Ok(Shown {
+            text,
+            is_fine: true,
+        });
+    }
     let text = match (way, name) {
         (Way::Agent(agent), Some(name)) => one_of_agent(agent, name, scope.output).await?,
         (Way::Agent(agent), None) => all_of_agent(agent, only, scope.output).await?,
@@ -67,7 +141,7 @@ async fn all_of_cluster(
     namespace: Option<&str>,
     output: Output,
 ) -> Result<String, ClusterError> {
-    let path = TrafficSplit::url_path(&(), namespace);
+    let path = Kind::Split.path(namespace);
     let answer = Answer(cluster.get(SPLIT, "", &path).await?);
     output::form(output, &answer, |look| {
         let List { items } = cluster.read::<List<Split>>(SPLIT, &answer.0)?;
@@ -81,12 +155,12 @@ async fn one_of_cluster(
     output: Output,
 ) -> Result<String, ClusterError> {
     let (namespace, own) = name.split_once('/').unwrap_or_default();
-    let path = format!("{}/{own}", TrafficSplit::url_path(&(), Some(namespace)));
+    let path = format!("{}/{own}", Kind::Split.path(Some(namespace)));
     let answer = Answer(cluster.get(SPLIT, name, &path).await?);
     let reports = match detail(output) {
         Detail::Short => json!({"items": []}),
         Detail::Wide => {
-            let path = NodeReport::url_path(&(), None);
+            let path = Kind::Report.path(None);
             cluster.get(REPORT, "", &path).await?
         }
     };
@@ -150,4 +224,15 @@ fn name_of(split: &Value) -> &str {
         .get("name")
         .and_then(Value::as_str)
         .unwrap_or_default()
+}
+
+/// Said where there is none of a kind.
+fn nothing(kind: Kind, namespace: Option<&str>) -> String {
+    let kind = kind.name();
+    match namespace {
+        Some(namespace) => {
+            format!("There is no {kind} in namespace {namespace} (-A looks at all of them).\n")
+        }
+        None => format!("There is no {kind}.\n"),
+    }
 }

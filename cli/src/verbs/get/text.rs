@@ -2,12 +2,16 @@
 
 use std::fmt::Write as _;
 
-use super::Detail;
+use super::{
+    Detail,
+    conditions::{self, counted, none},
+};
 use crate::{
     answer::{
         report::Report,
         split::{Asked, Condition, Nodes, Split, Status},
     },
+    kind::Kind,
     output::{self, Look},
 };
 
@@ -16,12 +20,7 @@ const VERSION: [&str; 6] = ["VERSION", "WEIGHT", "EFFECTIVE", "SHARE", "READY", 
 /// A row per version. What only the API knows has columns if any split is from there.
 pub fn all(splits: &[Split], namespace: Option<&str>, look: Look, detail: Detail) -> String {
     if splits.is_empty() {
-        return match namespace {
-            Some(namespace) => format!(
-                "There is no TrafficSplit in namespace {namespace} (-A looks at all of them).\n"
-            ),
-            None => "There is no TrafficSplit.\n".to_owned(),
-        };
+        return super::nothing(Kind::Split, namespace);
     }
     let of_api = splits.iter().any(|split| split.object.is_some());
     let mut header = vec!["SPLIT", "SERVICE"];
@@ -41,7 +40,7 @@ pub fn all(splits: &[Split], namespace: Option<&str>, look: Look, detail: Detail
         ];
         let mut end = Vec::new();
         if of_api {
-            end.push(nodes_of(split).map_or_else(none, counted));
+            end.push(counted(nodes_of(split)));
         }
         end.push(programmed(split));
         if of_api && detail == Detail::Wide {
@@ -89,22 +88,7 @@ pub fn one(split: &Split, look: Look) -> String {
         text += &output::lines(&table, 2);
         text.push('\n');
     }
-    if conditions(split).is_empty() {
-        text += "  It has no conditions: is the operator running?\n";
-        return text;
-    }
-    let mut table = look.table(&["CONDITION", "STATUS", "REASON", "MESSAGE"]);
-    for condition in conditions(split) {
-        let Condition {
-            kind,
-            status,
-            reason,
-            message,
-        } = condition;
-        table.add_row([kind, status, reason, message]);
-    }
-    text += &output::lines(&table, 2);
-    text
+    text + &conditions::table(conditions(split), look)
 }
 
 /// What each node's report says of the split.
@@ -201,10 +185,6 @@ fn nodes_of(split: &Split) -> Option<&Nodes> {
     split.status.as_ref()?.nodes.as_ref()
 }
 
-fn counted(nodes: &Nodes) -> String {
-    format!("{}/{}", nodes.programmed, nodes.desired)
-}
-
 fn in_words(nodes: &Nodes) -> String {
     let Nodes {
         desired,
@@ -247,8 +227,4 @@ fn age(split: &Split) -> String {
 
 fn yes(is: bool) -> String {
     if is { "yes" } else { "no" }.to_owned()
-}
-
-fn none() -> String {
-    "-".to_owned()
 }
