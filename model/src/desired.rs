@@ -133,6 +133,11 @@ impl Port {
         self.classes.iter().position(|class| class.name == *name)
     }
 
+    /// Whom it tells apart: everybody, then each class.
+    pub fn callers(&self) -> impl Iterator<Item = Option<usize>> {
+        std::iter::once(None).chain((0..self.classes.len()).map(Some))
+    }
+
     /// The weights that act, in the order of the versions, for this class. Only their proportions count.
     pub fn weights(&self, class: Option<usize>) -> Vec<Weight> {
         weights::acting(&self.versions, &self.asked(class))

@@ -26,6 +26,7 @@ pub struct Capacities {
     pub frontends: u32,
     pub nodes: u32,
     pub callers: u32,
+    pub classes: u32,
     pub ports: u32,
     pub tables: u32,
     pub slots: u32,
@@ -40,6 +41,7 @@ impl Default for Capacities {
             frontends: capacity::FRONTENDS,
             nodes: capacity::NODES,
             callers: capacity::CALLERS,
+            classes: capacity::CLASSES,
             ports: capacity::PORTS,
             tables: capacity::TABLES,
             slots: capacity::SLOTS,
@@ -88,8 +90,21 @@ pub(crate) enum Map {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freed {
     Port(u32),
-    Table { id: u32, offset: u32, length: u32 },
-    Group { id: u32, offset: u32, length: u32 },
+    Table {
+        id: u32,
+        offset: u32,
+        length: u32,
+    },
+    Group {
+        id: u32,
+        offset: u32,
+        length: u32,
+    },
+    /// A run that was never written.
+    Slots {
+        offset: u32,
+        length: u32,
+    },
     Backend(u32),
     Counter(u32),
 }
@@ -124,6 +139,7 @@ impl Ids {
             frontends: _,
             nodes: _,
             callers: _,
+            classes: _,
             ports,
             tables,
             slots,
@@ -201,6 +217,7 @@ impl Ids {
             Freed::Port(id) => self.ports.release(id, 1),
             Freed::Backend(id) => self.backends.release(id, 1),
             Freed::Counter(index) => self.counters.release(index, 1),
+            Freed::Slots { offset, length } => self.slots.release(offset, length),
             Freed::Table { id, offset, length } => {
                 self.tables.release(id, 1);
                 self.slots.release(offset, length);
@@ -218,6 +235,7 @@ fn is_present(image: &Image, freed: Freed) -> bool {
         Freed::Port(id) => image.ports.contains(id),
         Freed::Table { id, .. } => image.tables.contains(id),
         Freed::Group { id, .. } => image.groups.contains(id),
+        Freed::Slots { .. } => false,
         Freed::Backend(id) => image.backends.contains(id),
         Freed::Counter(index) => image.counters.contains(index),
     }

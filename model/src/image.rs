@@ -7,11 +7,12 @@
 mod array;
 mod dump;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sluice_node_abi::{
-    keys::{Address, FrontendKey},
-    values::{Backend, Caller, Frontend, Group, NodeAddress, Port, Table},
+    keys::{Address, ClassKey, FrontendKey},
+    slots,
+    values::{Backend, Caller, Class, Frontend, Group, NodeAddress, Port, Table, mode},
 };
 
 pub use array::Array;
@@ -25,6 +26,8 @@ pub struct Image {
     pub nodes: BTreeMap<Address, NodeAddress>,
     /// Pods that are not ordinary callers, by the id of their cgroup.
     pub callers: BTreeMap<u64, Caller>,
+    /// Which tables serve pods that have others than everybody's.
+    pub classes: BTreeMap<ClassKey, Class>,
     pub ports: Array<Port>,
     pub tables: Array<Table>,
     pub groups: Array<Group>,
@@ -49,6 +52,7 @@ pub enum Entry {
     Frontend(FrontendKey, Frontend),
     Node(Address, NodeAddress),
     Caller(u64, Caller),
+    Class(ClassKey, Class),
 }
 
 /// Where something can be written or deleted.
@@ -65,6 +69,7 @@ pub enum Place {
     Frontend(FrontendKey),
     Node(Address),
     Caller(u64),
+    Class(ClassKey),
 }
 
 impl Entry {
@@ -82,6 +87,7 @@ impl Entry {
             Self::Frontend(key, _) => Place::Frontend(*key),
             Self::Node(address, _) => Place::Node(*address),
             Self::Caller(cgroup, _) => Place::Caller(*cgroup),
+            Self::Class(key, _) => Place::Class(*key),
         }
     }
 }
@@ -115,6 +121,9 @@ impl Image {
             Entry::Caller(cgroup, caller) => {
                 self.callers.insert(*cgroup, *caller);
             }
+            Entry::Class(key, class) => {
+                self.classes.insert(*key, *class);
+            }
         }
     }
 
@@ -135,6 +144,9 @@ impl Image {
             }
             Place::Caller(cgroup) => {
                 self.callers.remove(&cgroup);
+            }
+            Place::Class(key) => {
+                self.classes.remove(&key);
             }
         }
     }
@@ -160,7 +172,8 @@ impl Image {
             self.counters.end(),
         ];
         let arrays: usize = arrays.into_iter().map(|end| end as usize).sum();
-        2 + self.frontends.len() + self.nodes.len() + self.callers.len() + arrays
+        let hashes = self.frontends.len() + self.nodes.len() + self.callers.len();
+        2 + hashes + self.classes.len() + arrays
     }
 
     /// Whether nothing but the generation is left.
@@ -170,6 +183,7 @@ impl Image {
             frontends,
             nodes,
             callers,
+            classes,
             ports,
             tables,
             groups,
@@ -180,6 +194,7 @@ impl Image {
         frontends.is_empty()
             && nodes.is_empty()
             && callers.is_empty()
+            && classes.is_empty()
             && ports.is_empty()
             && tables.is_empty()
             && groups.is_empty()
@@ -188,12 +203,46 @@ impl Image {
             && counters.is_empty()
     }
 
-    /// What the slots of a table lead to: its only group, or one for each slot. Cells that were never written
-    /// read as 0.
+    /// The slots by which a table chooses, each as often as it is chosen in a round: of its only group, of its
+    /// schedule, or of the places of clients. Cells that were never written read as 0.
     pub fn table_slots(&self, table: Table) -> impl Iterator<Item = u32> {
+        let is_sticky = table.group == 0 && table.mode == mode::STICKY;
+        let versions = (!is_sticky).then(|| self.table_versions(table));
+        let places = if is_sticky { slots::STICKY_SLOTS } else { 0 };
+        let cell = move |at: u32| self.slots.get(table.offset.saturating_add(at));
+        let place = move |place| {
+            let version = slots::unpacked(cell(slots::cell_of(place)), place);
+            cell(version)
+        };
+        versions.into_iter().flatten().chain((0..places).map(place))
+    }
+
+    /// The slots of versions that a table has, some more than once.
+    pub fn table_versions(&self, table: Table) -> impl Iterator<Item = u32> {
         let only = (table.group != 0).then_some(table.group);
-        let length = if only.is_some() { 0 } else { table.length };
+        let length = match (only, table.mode) {
+            (Some(_), _) => 0,
+            (None, mode::STICKY) => table.length.min(slots::VERSIONS),
+            (None, _) => table.length,
+        };
         only.into_iter().chain(self.slots.run(table.offset, length))
+    }
+
+    /// The classes of a port's callers, by the first of its tables.
+    pub fn classes_of(&self, root: u32) -> impl Iterator<Item = (ClassKey, Class)> {
+        let at = |cgroup| ClassKey {
+            root,
+            reserved: 0,
+            cgroup,
+        };
+        let rows = self.classes.range(at(0)..=at(u64::MAX));
+        rows.map(|(key, class)| (*key, *class))
+    }
+
+    /// The groups that a table can lead to, ordered, each once.
+    pub fn table_groups(&self, table: Table) -> BTreeSet<u32> {
+        let groups = self.table_versions(table).map(slots::group);
+        groups.filter(|group| *group != 0).collect()
     }
 
     /// The backends that callers of a table may keep.

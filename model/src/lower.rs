@@ -7,6 +7,7 @@
 
 mod places;
 mod ports;
+mod schedules;
 mod shared;
 pub(crate) mod tables;
 
@@ -30,6 +31,10 @@ pub struct Lowered {
     image: Image,
     shared: Shared,
     services: BTreeMap<ServiceKey, Vec<Live>>,
+    /// Those of them that tell callers apart.
+    classed: BTreeSet<ServiceKey>,
+    /// Tables of classes came or went since the callers were lowered.
+    reclassed: bool,
     restored: Option<Restored>,
     /// Ports that an address still leads to though it should not: a write has failed. What they lead to must not
     /// become that address's.
@@ -45,6 +50,8 @@ impl Lowered {
             image: Image::default(),
             shared: Shared::default(),
             services: BTreeMap::new(),
+            classed: BTreeSet::new(),
+            reclassed: false,
             restored: None,
             misled: BTreeSet::new(),
             touched: None,
@@ -112,8 +119,30 @@ impl Lowered {
         let ports = self.services.get(service).into_iter().flatten();
         ports.flat_map(|live| {
             let frontends = live.frontends.iter().copied().map(Place::Frontend);
-            frontends.chain([Place::Port(live.id)])
+            let classes = self.image.classes_of(live.root);
+            let classes = classes.map(|(key, _)| Place::Class(key));
+            frontends.chain([Place::Port(live.id)]).chain(classes)
         })
+    }
+
+    /// Whether callers are to be lowered again, because of what Services have become.
+    pub fn wants_classes(&self) -> bool {
+        self.reclassed
+    }
+
+    fn classed_ports(&self) -> impl Iterator<Item = &Live> {
+        let services = self.classed.iter();
+        services.filter_map(|key| self.services.get(key)).flatten()
+    }
+
+    fn note_classes(&mut self, key: &ServiceKey, old: &[Live], new: &[Live]) {
+        let are_classed = |ports: &[Live]| ports.iter().any(|port| !port.classes.is_empty());
+        self.reclassed |= are_classed(old) || are_classed(new);
+        if are_classed(new) {
+            self.classed.insert(key.clone());
+        } else {
+            self.classed.remove(key);
+        }
     }
 
     /// Lowers one Service; `None` when it is not wanted any more.
@@ -134,6 +163,7 @@ impl Lowered {
                     let new = live.iter().find(|new| new.id == old.id);
                     self.release(old, new);
                 }
+                self.note_classes(key, &old, &live);
                 if !live.is_empty() {
                     self.services.insert(key.clone(), live);
                 }

@@ -6,7 +6,9 @@
 
 use std::net::IpAddr;
 
-use crate::desired::Backend;
+use sluice_node_abi::slots::spread;
+
+use crate::{desired::Backend, hash::fnv};
 
 /// A prime, so that every step through the slots passes all of them. With 100 backends the parts
 /// differ by one slot in 163. It never changes with the number of backends: that would move everybody.
@@ -64,24 +66,13 @@ impl Iterator for Wishes {
     }
 }
 
-/// FNV-1a of address and port.
 fn hash(backend: &Backend) -> u64 {
     let octets = match backend.ip {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         IpAddr::V6(v6) => v6.octets(),
     };
     let port = backend.port.get().to_be_bytes();
-    let bytes = octets.into_iter().chain(port);
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-
-/// The last part of splitmix64: close numbers end far apart.
-const fn spread(number: u64) -> u64 {
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
+    fnv(octets.into_iter().chain(port))
 }
 
 #[cfg(test)]

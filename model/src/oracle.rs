@@ -4,26 +4,30 @@
 //! would. Neither calls the schedule, the lowering or the kernel's own `choose`, so that they can
 //! be held against those and against real connects.
 
+mod odds;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use sluice_crds::split::{Selection, WhenUnavailable};
 use sluice_node_abi::{
-    keys::{self, FrontendKey},
+    keys::{self, ClassKey, FrontendKey},
+    slots,
     values::{self, mode},
 };
 
 use crate::{
     caller::Caller,
-    desired::{Backend, Desired, Port, Version},
+    desired::{Backend, Desired, Port, Treatment, Version},
     explain,
     facts::service::Balancing,
     image::Image,
     key::{self, Frontend, Protocol},
 };
+
+pub use odds::{Class, Odds};
 
 /// What becomes of connects to one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,50 +37,32 @@ pub enum Answer {
     Decided(Odds),
 }
 
-/// The classes of outcomes and their shares.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Odds {
-    pub selection: Selection,
-    /// For how many seconds a client keeps its backend; 0: not at all.
-    pub affinity: u32,
-    /// How a backend of a class is picked. Says nothing where no class has two.
-    pub balancing: Balancing,
-    /// By the backends that can be reached; the empty set is a refusal.
-    pub classes: BTreeMap<BTreeSet<Backend>, Class>,
-    /// The sum of all parts.
-    pub whole: u64,
-    /// The greatest common divisor of the versions' weights.
-    pub unit: u64,
-}
-
-/// One class of outcomes: versions with the same backends cannot be told apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Class {
-    pub part: u64,
-    pub versions: u64,
-}
-
 /// A row that names a row that is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dangling(pub String);
 
-/// A finer share than this cannot be kept.
-const GRAIN: u64 = 4096;
-
 /// What should happen, given what is wanted.
 pub fn by_desired(desired: &Desired, caller: Caller, frontend: Frontend) -> Answer {
     match explain::find(desired, caller, frontend) {
-        Some((_, port)) => Answer::Decided(odds_of(port)),
+        Some((_, port)) => {
+            let treatment = caller
+                .cgroup
+                .and_then(|cgroup| desired.callers.get(&cgroup));
+            Answer::Decided(odds_of(port, treatment))
+        }
         None => Answer::Passed,
     }
 }
 
-fn odds_of(port: &Port) -> Odds {
-    let usable = |version: &&Version| version.is_available() && version.weight.get() > 0;
-    let some_usable = port.versions.iter().any(|version| usable(&version));
-    let counts = |version: &&Version| match port.when_unavailable {
+fn odds_of(port: &Port, treatment: Option<&Treatment>) -> Odds {
+    let weights = port.weights(port.class_of(treatment));
+    let weights = weights.into_iter().map(|weight| u64::from(weight.get()));
+    let versions: Vec<(&Version, u64)> = port.versions.iter().zip(weights).collect();
+    let usable = |(version, weight): &&(&Version, u64)| version.is_available() && *weight > 0;
+    let some_usable = versions.iter().any(|version| usable(&version));
+    let counts = |version: &&(&Version, u64)| match port.when_unavailable {
         WhenUnavailable::Redistribute => usable(version),
-        WhenUnavailable::Reject => some_usable && version.weight.get() > 0,
+        WhenUnavailable::Reject => some_usable && version.1 > 0,
     };
     let mut odds = Odds {
         selection: port.selection,
@@ -86,11 +72,8 @@ fn odds_of(port: &Port) -> Odds {
         whole: 0,
         unit: 0,
     };
-    for version in port.versions.iter().filter(counts) {
-        odds.add(
-            version.backends.iter().copied().collect(),
-            version.weight.get().into(),
-        );
+    for (version, weight) in versions.iter().filter(counts) {
+        odds.add(version.backends.iter().copied().collect(), *weight);
     }
     if odds.whole == 0 {
         odds.add(BTreeSet::new(), 1);
@@ -107,9 +90,10 @@ pub fn by_image(image: &Image, caller: Caller, frontend: Frontend) -> Result<Ans
     if port == values::Port::default() {
         return Err(Dangling(format!("{frontend}: port {}", front.port)));
     }
-    let table = image.tables.get(port.root());
+    let root = table_of(image, caller, port)
+        .ok_or_else(|| Dangling(format!("{frontend}: a class of none of its tables")))?;
+    let table = image.tables.get(root);
     if !is_carried_right(image, table) || !lists_members(image, table, frontend.protocol) {
-        let root = port.root();
         let what = format!("{frontend}: table {root} carries something else than it leads to");
         return Err(Dangling(what));
     }
@@ -117,17 +101,15 @@ pub fn by_image(image: &Image, caller: Caller, frontend: Frontend) -> Result<Ans
         _ if table.group != 0 => Selection::Sequence,
         mode::SEQUENCE => Selection::Sequence,
         mode::RANDOM => Selection::Random,
-        _ => return Err(Dangling(format!("{frontend}: table {}", port.root()))),
+        mode::STICKY => Selection::Sticky,
+        _ => return Err(Dangling(format!("{frontend}: table {root}"))),
     };
     let mut slots: BTreeMap<u32, u64> = BTreeMap::new();
-    for group in image.table_slots(table) {
+    for group in image.table_slots(table).map(slots::group) {
         *slots.entry(group).or_default() += 1;
     }
     if slots.is_empty() {
-        return Err(Dangling(format!(
-            "{frontend}: table {} is empty",
-            port.root()
-        )));
+        return Err(Dangling(format!("{frontend}: table {root} is empty")));
     }
     let mut odds = Odds {
         selection,
@@ -149,6 +131,21 @@ pub fn by_image(image: &Image, caller: Caller, frontend: Frontend) -> Result<Ans
     Ok(Answer::Decided(odds))
 }
 
+/// The table of a port that serves a caller: everybody's, or that of its class.
+fn table_of(image: &Image, caller: Caller, port: values::Port) -> Option<u32> {
+    let root = port.root();
+    let cgroup = caller.cgroup.filter(|_| port.classes() > 0);
+    let class = cgroup.and_then(|cgroup| {
+        image.classes.get(&ClassKey {
+            root,
+            reserved: 0,
+            cgroup,
+        })
+    });
+    let table = class.map_or(root, |class| class.table());
+    port.tables().contains(&table).then_some(table)
+}
+
 /// Whether what a table repeats of other rows is as these say.
 fn is_carried_right(image: &Image, table: values::Table) -> bool {
     let slots = image.slots.run(table.offset, table.length);
@@ -160,7 +157,8 @@ fn is_carried_right(image: &Image, table: values::Table) -> bool {
 
 /// Whether the table lists its backends where callers may keep theirs.
 fn lists_members(image: &Image, table: values::Table, protocol: Protocol) -> bool {
-    let groups = image.table_slots(table).map(|id| image.groups.get(id));
+    let groups = image.table_groups(table).into_iter();
+    let groups = groups.map(|id| image.groups.get(id));
     let all: BTreeSet<u32> = groups.flat_map(|group| image.group_slots(group)).collect();
     if table.affinity > 0 || protocol == Protocol::Udp {
         image.members(table).eq(all)
@@ -245,134 +243,5 @@ impl Answer {
             (Self::Decided(wanted), Self::Decided(found)) => wanted.check(found),
             (wanted, found) => Err(format!("wanted {wanted:?}, found {found:?}")),
         }
-    }
-}
-
-impl Odds {
-    fn add(&mut self, backends: BTreeSet<Backend>, part: u64) {
-        let class = self.classes.entry(backends).or_default();
-        class.part += part;
-        class.versions += 1;
-        self.whole += part;
-        self.unit = gcd(self.unit, part);
-    }
-
-    fn check(&self, found: &Self) -> Result<(), String> {
-        if !self.classes.keys().eq(found.classes.keys()) {
-            return Err(format!("wanted {self}, found {found}"));
-        }
-        // With one class there is nothing to select.
-        if self.classes.len() > 1 && self.selection != found.selection {
-            return Err(format!("wanted {self}, found {found}"));
-        }
-        let picks = self.classes.keys().any(|backends| backends.len() > 1);
-        if self.affinity != found.affinity || picks && self.balancing != found.balancing {
-            return Err(format!("wanted {self}, found {found}"));
-        }
-        let versions: u64 = self.classes.values().map(|class| class.versions).sum();
-        for (backends, wanted) in &self.classes {
-            let found = found.classes[backends].part * self.whole * GRAIN / found.whole;
-            let wanted = wanted.part * GRAIN;
-            let apart = found.abs_diff(wanted);
-            let allowed = if self.is_exact() {
-                0
-            } else {
-                versions * self.whole
-            };
-            if apart > allowed {
-                return Err(format!(
-                    "{backends:?}: wanted {wanted} of {}, found {found}",
-                    self.whole * GRAIN
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether these connects, the first ones since the schedule started, are as they should be.
-    /// They are one client's. `None` is a refusal. A random selection only has to stay among the known
-    /// outcomes.
-    pub fn check_connects(
-        &self,
-        connects: impl IntoIterator<Item = Option<Backend>>,
-    ) -> Result<(), String> {
-        let mut counts: BTreeMap<&BTreeSet<Backend>, u64> = BTreeMap::new();
-        let mut total = 0;
-        let mut kept = None;
-        for connect in connects {
-            total += 1;
-            if self.affinity > 0
-                && let Some(backend) = connect
-                && *kept.get_or_insert(backend) != backend
-            {
-                return Err(format!("{connect:?} after {kept:?} by {self}"));
-            }
-            let mut classes = self.classes.keys();
-            let class = classes.find(|backends| match connect {
-                Some(backend) => backends.contains(&backend),
-                None => backends.is_empty(),
-            });
-            let Some(class) = class else {
-                return Err(format!("{connect:?} is none of {self}"));
-            };
-            *counts.entry(class).or_default() += 1;
-        }
-        let distinct = self.classes.keys().map(BTreeSet::len).sum::<usize>();
-        let all: BTreeSet<&Backend> = self.classes.keys().flatten().collect();
-        // A backend of two classes says nothing about which of them was chosen.
-        if self.selection == Selection::Random || self.affinity > 0 || distinct > all.len() {
-            return Ok(());
-        }
-        let versions: u64 = self.classes.values().map(|class| class.versions).sum();
-        let rounding = if self.is_exact() {
-            0
-        } else {
-            total * versions * self.whole / GRAIN
-        };
-        for (backends, class) in &self.classes {
-            let count = counts.get(backends).copied().unwrap_or_default();
-            let apart = (count * self.whole).abs_diff(class.part * total);
-            if apart > class.versions * self.whole + rounding {
-                return Err(format!(
-                    "{backends:?}: {count} of {total} connects by {self}"
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the shares can be met by a schedule that is not too long.
-    fn is_exact(&self) -> bool {
-        self.whole / self.unit.max(1) <= GRAIN
-    }
-}
-
-fn gcd(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
-}
-
-impl fmt::Display for Odds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.selection)?;
-        if self.balancing != Balancing::default() {
-            write!(f, " and {}", self.balancing.name())?;
-        }
-        if self.affinity > 0 {
-            write!(f, ", the same for {} s", self.affinity)?;
-        }
-        for (backends, class) in &self.classes {
-            write!(f, ", {}/{} to ", class.part, self.whole)?;
-            if backends.is_empty() {
-                f.write_str("nobody")?;
-            }
-            for (i, backend) in backends.iter().enumerate() {
-                let comma = if i > 0 { " or " } else { "" };
-                write!(f, "{comma}{backend}")?;
-            }
-        }
-        Ok(())
     }
 }

@@ -42,6 +42,8 @@ pub struct State {
     refused_nodes: Option<Finding>,
     /// Not every pod that is to be told apart found room.
     refused_callers: Option<Finding>,
+    /// Not every pod that is in a class of callers found room.
+    refused_classes: Option<Finding>,
     lowered: Lowered,
     unsettled: BTreeSet<Place>,
     /// The last pass gave something back that a refused Service may find room in.
@@ -84,6 +86,7 @@ impl State {
             refused: BTreeMap::new(),
             refused_nodes: None,
             refused_callers: None,
+            refused_classes: None,
             lowered,
             unsettled: BTreeSet::new(),
             gave_back: false,
@@ -204,6 +207,7 @@ impl State {
         let refused = self.refused.iter().map(|(key, full)| no_room(key, *full));
         let refused = refused.chain(self.refused_nodes.clone());
         let refused = refused.chain(self.refused_callers.clone());
+        let refused = refused.chain(self.refused_classes.clone());
         let found = self.findings.values().flatten();
         let found = found.chain(self.claims.findings()).cloned();
         found.chain(refused)
@@ -237,7 +241,11 @@ impl State {
             return (!findings.is_empty()).then(|| condition::unusable(&findings));
         };
         let compiled = self.findings.get(&fact.service);
-        findings.extend(compiled.into_iter().flat_map(|found| finding::about(found, &subject)));
+        findings.extend(
+            compiled
+                .into_iter()
+                .flat_map(|found| finding::about(found, &subject)),
+        );
         let service = self.desired.services.get(&fact.service);
         let refused = self.refused.get(&fact.service);
         let refused = refused.map(|full| no_room(&fact.service, *full));
@@ -313,6 +321,17 @@ impl State {
                 Finding::new(pod.clone(), Reason::CapacityExceeded, detail)
             });
             self.desired.callers = callers;
+        }
+        if dirty.callers || self.lowered.wants_classes() {
+            let refused = self.lowered.set_classes(&self.desired.callers).err();
+            let last = snapshot.callers().last();
+            self.refused_classes = refused.zip(last).map(|(full, (_, pod, _))| {
+                let Full { map, capacity } = full;
+                let detail = format!(
+                    "the map {map} holds {capacity} rows, too few for every pod in a class of callers"
+                );
+                Finding::new(pod.clone(), Reason::CapacityExceeded, detail)
+            });
         }
     }
 

@@ -55,6 +55,7 @@ pub enum Rank {
     PutSlots,
     PutGroup,
     PutTable,
+    PutClass,
     PutPort,
     PutFrontend,
     DeleteFrontend,
@@ -63,6 +64,7 @@ pub enum Rank {
     DeleteCaller,
     Barrier,
     DeletePort,
+    DeleteClass,
     DeleteTable,
     DeleteGroup,
     DeleteSlots,
@@ -181,10 +183,12 @@ impl Op {
                 Rank::PutCaller
             }
             Self::Put(Entry::Caller(..)) => Rank::ReadmitCaller,
+            Self::Put(Entry::Class(..)) => Rank::PutClass,
             Self::Barrier => Rank::Barrier,
             Self::Delete(Place::Frontend(_)) => Rank::DeleteFrontend,
             Self::Delete(Place::Node(_)) => Rank::DeleteNode,
             Self::Delete(Place::Caller(_)) => Rank::DeleteCaller,
+            Self::Delete(Place::Class(_)) => Rank::DeleteClass,
             Self::Delete(Place::Port(_)) => Rank::DeletePort,
             Self::Delete(Place::Table(_)) => Rank::DeleteTable,
             Self::Delete(Place::Group(_)) => Rank::DeleteGroup,
@@ -229,6 +233,20 @@ impl Builder<'_> {
         let start = self.steps.partition_point(|step| step.op.rank() < rank);
         let end = self.steps.partition_point(|step| step.op.rank() <= rank);
         start..end
+    }
+
+    /// The steps of the rank about callers of the port whose first table this is.
+    fn class_steps(&self, rank: Rank, root: u32) -> Vec<u32> {
+        let range = self.of_rank(rank);
+        let root_of = |at: &usize| match self.steps[*at].op.place() {
+            Some(Place::Class(key)) => key.root,
+            _ => 0,
+        };
+        let start = self.steps[range.clone()].partition_point(
+            |step| matches!(step.op.place(), Some(Place::Class(key)) if key.root < root),
+        );
+        let steps = range.skip(start).take_while(|at| root_of(at) == root);
+        steps.map(index).collect()
     }
 
     /// Those of these places that a step of the rank puts something at.
@@ -285,6 +303,7 @@ fn differences(from: &Image, to: &Image) -> Vec<Place> {
             frontends,
             nodes,
             callers,
+            classes,
             ports,
             tables,
             groups,
@@ -295,6 +314,11 @@ fn differences(from: &Image, to: &Image) -> Vec<Place> {
         for cgroup in callers.keys() {
             if from.callers.get(cgroup) != to.callers.get(cgroup) {
                 places.push(Place::Caller(*cgroup));
+            }
+        }
+        for key in classes.keys() {
+            if from.classes.get(key) != to.classes.get(key) {
+                places.push(Place::Class(*key));
             }
         }
         for address in nodes.keys() {

@@ -4,17 +4,18 @@
 //! connections every version is less than one connection away from its exact share. Smooth weighted
 //! round robin misses that from five versions on.
 
-use sluice_crds::split::WhenUnavailable;
+use sluice_crds::split::{Selection, WhenUnavailable};
 
 use crate::{
     desired::{Port, Version},
     facts::split::Weight,
+    sticky,
 };
 
 /// The longest schedule. Weights whose reduced sum is larger are rounded to this many slots.
 pub const MAX_LENGTH: u32 = 4096;
 
-/// The slots of each version, in the order of the versions.
+/// The slots of each version, or its places in a sticky table, in the order of the versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shares {
     pub entries: Vec<Share>,
@@ -34,22 +35,50 @@ pub struct Share {
 /// Shares the connections of a port's callers of one class out, or of those of none. An unavailable version
 /// gives its share to the others, or refuses it.
 pub fn of_port(port: &Port, class: Option<usize>) -> Shares {
-    shares(&port.versions, &port.weights(class), port.when_unavailable)
+    let weights = port.weights(class);
+    match port.selection {
+        Selection::Sequence | Selection::Random => {
+            shares(&port.versions, &weights, port.when_unavailable)
+        }
+        Selection::Sticky => {
+            let mut counts = vec![0_u32; port.versions.len()];
+            for version in places(&port.versions, &weights, port.when_unavailable) {
+                counts[usize::from(version)] += 1;
+            }
+            Shares::of(&port.versions, counts, false)
+        }
+    }
+}
+
+/// The version of each place of a sticky table, by its index. Empty when nothing can be chosen.
+pub fn places(
+    versions: &[Version],
+    weights: &[Weight],
+    when_unavailable: WhenUnavailable,
+) -> Vec<u8> {
+    let weights = taking_part(versions, weights, when_unavailable);
+    let names = versions.iter().map(|version| &*version.name);
+    let bidders: Vec<sticky::Bidder<'_>> = names.zip(weights).collect();
+    sticky::fill(&bidders)
 }
 
 fn shares(versions: &[Version], weights: &[Weight], when_unavailable: WhenUnavailable) -> Shares {
     let (slots, rounded) = reduce(&taking_part(versions, weights, when_unavailable));
-    Shares {
-        length: slots.iter().sum(),
-        entries: versions
-            .iter()
-            .zip(slots)
-            .map(|(version, slots)| Share {
-                slots,
-                refuses: !version.is_available(),
-            })
-            .collect(),
-        rounded,
+    Shares::of(versions, slots, rounded)
+}
+
+impl Shares {
+    fn of(versions: &[Version], slots: Vec<u32>, rounded: bool) -> Self {
+        let entries = versions.iter().zip(&slots);
+        let entries = entries.map(|(version, slots)| Share {
+            slots: *slots,
+            refuses: !version.is_available(),
+        });
+        Self {
+            length: slots.iter().sum(),
+            entries: entries.collect(),
+            rounded,
+        }
     }
 }
 

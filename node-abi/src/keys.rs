@@ -50,8 +50,33 @@ pub struct AffinityKey {
     /// The same for all connects of one pod, or of the host.
     pub client: u64,
     pub port: u32,
+    /// The class of callers that it is in, counted from 1; 0 for none.
+    pub class: u32,
+}
+
+/// Key of `CLASSES`: a pod, as the tables of one port see it.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
+#[repr(C)]
+pub struct ClassKey {
+    /// The port's first table.
+    pub root: u32,
     /// Always 0.
     pub reserved: u32,
+    /// The id of the pod's own cgroup.
+    pub cgroup: u64,
 }
 
 /// The form in which every map holds an address.

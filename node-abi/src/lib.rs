@@ -14,6 +14,7 @@
 pub mod datagrams;
 pub mod keys;
 pub mod maps;
+pub mod slots;
 pub mod survey;
 pub mod tally;
 pub mod values;
@@ -21,7 +22,7 @@ pub mod verdict;
 
 /// Version of every map layout but the socket storage. Maps are pinned in a folder that carries
 /// it; an agent of another version builds its own maps beside these.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Version of the socket storage alone. Sockets outlive agents and their storage cannot be moved to
 /// another map, so this layout is frozen by itself.

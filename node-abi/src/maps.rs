@@ -11,6 +11,7 @@ pub const BACKENDS: &str = "BACKENDS";
 pub const COUNTERS: &str = "COUNTERS";
 pub const AFFINITY: &str = "AFFINITY";
 pub const CALLERS: &str = "CALLERS";
+pub const CLASSES: &str = "CLASSES";
 pub const SETTINGS: &str = "SETTINGS";
 pub const SOCKETS: &str = "SOCKETS";
 pub const DATAGRAMS: &str = "DATAGRAMS";
@@ -30,6 +31,8 @@ pub mod capacity {
     pub const COUNTERS: u32 = 262_144;
     pub const AFFINITY: u32 = 65_536;
     pub const CALLERS: u32 = 4_096;
+    /// What a change replaces stays for a moment beside what it brings, so half of them can be in use.
+    pub const CLASSES: u32 = 131_072;
 }
 
 /// Indexes of `SETTINGS`, an array of u64.

@@ -5,6 +5,8 @@
 //! next ones: of a plain Service's it goes `FRONTENDS` → `PORTS` → `TABLES` → `BACKENDS`.
 //! All that a port reaches is written into free space first; then its `PORTS` word is swapped.
 
+use core::ops::RangeInclusive;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
 use crate::keys::Address;
@@ -29,8 +31,8 @@ pub mod frontend {
 }
 
 /// Value of `PORTS`, **one aligned u64** that is swapped in one store: the port's first table in
-/// the low half, the generation of that choice in the high half. Caller class *c* uses table
-/// `root + c`; class 0 is everybody.
+/// the low half, the generation of that choice in the high half. The first table is everybody's; those of the classes of
+/// callers follow. How many there are stands in the low half's upper bits, and who is in which, in `CLASSES`.
 ///
 /// Generations are issued by one counter for ports and backends together ([`Setting::Generation`]),
 /// so a reused id never carries a number it had before. 0 means that the port is not there.
@@ -42,13 +44,33 @@ pub mod frontend {
 #[repr(transparent)]
 pub struct Port(pub u64);
 
+/// Of a [`Port`]'s low half: enough for the most tables that an agent can be told to have room for.
+const ROOT_BITS: u32 = 26;
+
 impl Port {
     pub const fn new(root: u32, generation: u32) -> Self {
         Self(((generation as u64) << 32) | root as u64)
     }
 
+    /// The same, with so many tables for classes of callers.
+    #[must_use]
+    pub const fn with_classes(self, classes: u32) -> Self {
+        Self(self.0 | (classes << ROOT_BITS) as u64)
+    }
+
+    #[inline(always)]
+    pub const fn classes(self) -> u32 {
+        self.0 as u32 >> ROOT_BITS
+    }
+
+    #[inline(always)]
     pub const fn root(self) -> u32 {
-        self.0 as u32
+        self.0 as u32 & ((1 << ROOT_BITS) - 1)
+    }
+
+    /// Every table that it leads to.
+    pub fn tables(self) -> RangeInclusive<u32> {
+        self.root()..=self.root() + self.classes()
     }
 
     pub const fn generation(self) -> u32 {
@@ -68,12 +90,15 @@ pub mod mode {
     /// Groups only: the slot that the client's number falls on. Its slots are many, and few of them
     /// change their backend when one comes or goes.
     pub const CONSISTENT: u32 = 4;
+    /// Tables only: the version of the place that the client's number falls on. See [`slots`](crate::slots).
+    pub const STICKY: u32 = 5;
 }
 
 /// How many slots a table carries itself.
 pub const CARRIED: usize = 7;
 
-/// Value of `TABLES`, level 1: which version. Its slots hold group ids; slot 0 refuses. One cache line.
+/// Value of `TABLES`, level 1: which version. Its slots hold versions with their groups, see
+/// [`slots`](crate::slots). One cache line.
 ///
 /// A table with a single group *is* that group: it has no slots of its own, and `mode`, `offset`, `length` and
 /// `counter` are the group's.
@@ -193,6 +218,28 @@ pub struct Caller {
 pub mod caller {
     /// Its connects are left alone.
     pub const OPTED_OUT: u32 = 1;
+}
+
+/// Value of `CLASSES`: the table that serves the pod, in the low half. The high half repeats the key's root: a row that
+/// goes while a program reads it may become another port's.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(transparent)]
+pub struct Class(pub u64);
+
+impl Class {
+    pub const fn new(root: u32, table: u32) -> Self {
+        Self(((root as u64) << 32) | table as u64)
+    }
+
+    pub const fn table(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub const fn root(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
 }
 
 /// Value of `AFFINITY`, the backend that a client had last; written by the kernel. Good while it is

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use sluice_node_abi::{
     datagrams::{Datagrams, Pair},
-    keys,
+    keys, slots,
     tally::Tally,
     values,
     verdict::Verdict,
@@ -40,6 +40,54 @@ fn a_port_is_one_word_with_the_generation_on_top() {
     assert_eq!(port.0, 0x0000_0009_0000_0007);
     assert_eq!((port.root(), port.generation()), (7, 9));
     assert_eq!(align_of::<values::Port>(), 8);
+}
+
+#[test]
+fn a_ports_word_has_room_for_its_classes() {
+    let port = values::Port::new((1 << 26) - 17, 9).with_classes(16);
+    assert_eq!((port.classes(), port.generation()), (16, 9));
+    assert_eq!(port.tables(), (1 << 26) - 17..=(1 << 26) - 1);
+    assert_eq!(values::Port::new(7, 9).tables(), 7..=7);
+}
+
+#[test]
+fn a_class_names_its_pod_and_table() {
+    let key = keys::ClassKey {
+        root: 1,
+        reserved: 0,
+        cgroup: 2,
+    };
+    let mut expected = words([1, 0]);
+    expected.extend(2_u64.to_ne_bytes());
+    assert_eq!(key.as_bytes(), expected);
+    let class = values::Class::new(1, 3);
+    assert_eq!(
+        (class.0, class.root(), class.table()),
+        (0x1_0000_0003, 1, 3)
+    );
+}
+
+#[test]
+fn a_slot_names_a_version_and_its_group() {
+    let slot = slots::slot(15, 0x12_3456);
+    assert_eq!(slot, 0x0f12_3456);
+    assert_eq!((slots::version(slot), slots::group(slot)), (15, 0x12_3456));
+    assert_eq!(slots::slot(0, 7), 7, "a Service without versions");
+}
+
+#[test]
+fn each_place_of_a_sticky_table_is_packed_by_itself() {
+    let version = |place: u32| (place * 7 + place / 16) % slots::VERSIONS;
+    let mut table = vec![0; slots::STICKY_LENGTH as usize];
+    for place in 0..slots::STICKY_SLOTS {
+        let cell = &mut table[slots::cell_of(place) as usize];
+        *cell = slots::packed(*cell, place, version(place));
+    }
+    for place in 0..slots::STICKY_SLOTS {
+        let cell = table[slots::cell_of(place) as usize];
+        assert_eq!(slots::unpacked(cell, place), version(place));
+    }
+    assert_eq!(table[..slots::VERSIONS as usize], [0; 16]);
 }
 
 #[test]
@@ -170,10 +218,10 @@ fn an_affinity_names_client_and_port_and_what_they_had() {
     let key = keys::AffinityKey {
         client: 1,
         port: 2,
-        reserved: 0,
+        class: 3,
     };
     let mut expected = 1_u64.to_ne_bytes().to_vec();
-    expected.extend(words([2, 0]));
+    expected.extend(words([2, 3]));
     assert_eq!(key.as_bytes(), expected);
     let value = values::Affinity {
         backend: 1,

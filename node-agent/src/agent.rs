@@ -111,7 +111,11 @@ impl<M: Maps> Agent<M> {
     pub fn pass(&mut self) -> Option<Done> {
         let began = Instant::now();
         let pass = self.state.pass(&mut self.index, &self.observed)?;
-        let wanted = &self.state.image().frontends;
+        let Image {
+            frontends: wanted,
+            tables,
+            ..
+        } = self.state.image();
         let unclaimed = self.unclaimed.get_or_insert_with(|| {
             let held = self.observed.frontends.keys();
             held.filter(|key| !wanted.contains_key(key))
@@ -126,6 +130,12 @@ impl<M: Maps> Agent<M> {
         let outcome = pass.plan.run(&mut self.observed, |op| match op {
             Op::Delete(Place::Frontend(key)) if unclaimed.contains(key) => Err(MapsError::HeldBack),
             Op::Delete(Place::Node(_) | Place::Caller(_)) if self.view == View::Partial => {
+                Err(MapsError::HeldBack)
+            }
+            // Of a table that is not wanted any more nobody asks for the callers.
+            Op::Delete(Place::Class(key))
+                if self.view == View::Partial && tables.contains(key.root) =>
+            {
                 Err(MapsError::HeldBack)
             }
             Op::Barrier => {

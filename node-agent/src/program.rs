@@ -299,9 +299,10 @@ impl Programs {
     }
 }
 
-const MAPS: [&str; 15] = [
+const MAPS: [&str; 16] = [
     maps::AFFINITY,
     maps::CALLERS,
+    maps::CLASSES,
     maps::FRONTENDS,
     maps::NODES,
     maps::PORTS,

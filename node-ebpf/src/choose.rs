@@ -6,7 +6,10 @@
 
 use core::hint::black_box;
 
-use sluice_node_abi::values::{Backend, CARRIED, Group, Table, mode};
+use sluice_node_abi::{
+    slots::{self, spread},
+    values::{Backend, CARRIED, Group, Table, mode},
+};
 
 /// How many tables one connect may ask: the first and its fall-backs. A bound for the verifier, and
 /// against a ring of `next` links.
@@ -87,7 +90,7 @@ pub fn choose<T: Tables>(tables: &T, root: u32) -> Result<Choice, Refusal> {
         let mut group = table.group;
         let mut range = Range::of_table(table);
         if group == 0 {
-            group = pick(tables, &range, range.mode)?;
+            group = slots::group(version(tables, &range)?);
             if group == 0 {
                 return Err(Refusal::Empty);
             }
@@ -100,6 +103,34 @@ pub fn choose<T: Tables>(tables: &T, root: u32) -> Result<Choice, Refusal> {
         }
     }
     Err(Refusal::Empty)
+}
+
+/// The slot of a version.
+#[inline(always)]
+fn version<T: Tables>(tables: &T, range: &Range<'_>) -> Result<u32, Refusal> {
+    if range.mode != mode::STICKY {
+        return pick(tables, range, range.mode);
+    }
+    match sticky_slot(tables, range.offset) {
+        NO_SLOT => Err(Refusal::Dangling),
+        slot => Ok(slot as u32),
+    }
+}
+
+const NO_SLOT: u64 = u64::MAX;
+
+/// The slot of the client's version in a sticky table. A function of its own: woven into the rest, the compiler lets
+/// numbers and pointers share a register, which the verifier does not take.
+#[inline(never)]
+fn sticky_slot<T: Tables>(tables: &T, offset: u32) -> u64 {
+    let place = slots::place(tables.client());
+    let Some(cell) = tables.slot(offset.wrapping_add(slots::cell_of(place))) else {
+        return NO_SLOT;
+    };
+    let version = slots::unpacked(cell, place);
+    tables
+        .slot(offset.wrapping_add(version))
+        .map_or(NO_SLOT, u64::from)
 }
 
 #[inline(always)]
@@ -124,14 +155,6 @@ fn better_of_two<T: Tables>(tables: &T, range: &Range<'_>) -> Result<u32, Refusa
     let (one, other) = (any()?, any()?);
     let fewer = tables.sockets(other) < tables.sockets(one);
     Ok(if fewer { other } else { one })
-}
-
-/// Spreads numbers that may be close to each other over all of 64 bits: the last part of splitmix64.
-#[inline(always)]
-const fn spread(mut number: u64) -> u64 {
-    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }
 
 /// The content of one slot of the range.

@@ -113,7 +113,7 @@ fn is_good(pair: &mut Pair, port_id: u32, port: Port) -> bool {
         return false;
     }
     if pair.port_generation != port.generation() {
-        if !holds(port.root(), pair.backend) {
+        if !holds(maps::table_of(port), pair.backend) {
             return false;
         }
         pair.port_generation = port.generation();

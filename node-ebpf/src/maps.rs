@@ -7,7 +7,7 @@ use core::{
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{BPF_F_MMAPABLE, bpf_sock_addr},
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_sock_addr},
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
     helpers::{
         bpf_get_prandom_u32, bpf_ktime_get_boot_ns,
@@ -18,13 +18,13 @@ use aya_ebpf::{
 };
 use sluice_node_abi::{
     datagrams::Datagrams,
-    keys::{Address, AffinityKey, FrontendKey},
+    keys::{Address, AffinityKey, ClassKey, FrontendKey},
     maps::{Setting, capacity},
     survey::Surveyed,
     tally::Tally,
     values::{
-        Affinity, Backend, BackendRow, Caller, Frontend, Group, NodeAddress, Port, Socket, Table,
-        caller,
+        Affinity, Backend, BackendRow, Caller, Class, Frontend, Group, NodeAddress, Port, Socket,
+        Table, caller,
     },
     verdict::Verdict,
 };
@@ -34,6 +34,8 @@ use crate::{choose::Tables, datagram, front::Fronts, sticky::Memory};
 /// A power of two, and of pages. When it is full, its reader goes on after making room.
 const SURVEY_BYTES: usize = 256 * 1024;
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+/// Memory for the rows that there are, instead of for all that there could be.
+const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 
 #[btf_map]
 static FRONTENDS: HashMap<FrontendKey, Frontend, { capacity::FRONTENDS as usize }> = HashMap::new();
@@ -54,6 +56,9 @@ static COUNTERS: Array<u64, { capacity::COUNTERS as usize }, MMAPABLE> = Array::
 #[btf_map]
 static CALLERS: HashMap<u64, Caller, { capacity::CALLERS as usize }> = HashMap::new();
 #[btf_map]
+static CLASSES: HashMap<ClassKey, Class, { capacity::CLASSES as usize }, ON_DEMAND> =
+    HashMap::new();
+#[btf_map]
 static AFFINITY: LruHashMap<AffinityKey, Affinity, { capacity::AFFINITY as usize }> =
     LruHashMap::new();
 #[btf_map]
@@ -71,15 +76,18 @@ pub static DATAGRAMS: SkStorage<Datagrams> = SkStorage::new();
 
 /// The maps as `choose` sees them, for one connect.
 pub struct Kernel {
-    pub port: u32,
+    port: u32,
+    /// The caller's class, counted from 1; 0 for none.
+    class: u32,
     sock_addr: *mut bpf_sock_addr,
 }
 
 impl Kernel {
     #[inline(always)]
-    pub fn of(ctx: &SockAddrContext, port: u32) -> Self {
+    pub fn of(ctx: &SockAddrContext, port: u32, class: u32) -> Self {
         Self {
             port,
+            class,
             sock_addr: ctx.sock_addr,
         }
     }
@@ -89,6 +97,7 @@ impl Kernel {
     pub const fn of_nobody() -> Self {
         Self {
             port: 0,
+            class: 0,
             sock_addr: ptr::null_mut(),
         }
     }
@@ -98,7 +107,7 @@ impl Kernel {
         AffinityKey {
             client: self.client(),
             port: self.port,
-            reserved: 0,
+            class: self.class,
         }
     }
 }
@@ -208,6 +217,45 @@ fn caller() -> Option<(u64, Caller)> {
         levels >>= 8;
     }
     None
+}
+
+/// The table of a port that serves the pod that runs.
+#[inline(always)]
+pub fn table_of(port: Port) -> u32 {
+    if port.classes() == 0 {
+        return port.root();
+    }
+    table_of_class(port.root())
+}
+
+/// A function of its own, so that it does not crowd the caller's stack.
+#[inline(never)]
+fn table_of_class(root: u32) -> u32 {
+    let mut levels = setting(Setting::CallerLevels);
+    for _ in 0..LEVELS {
+        if levels == 0 {
+            break;
+        }
+        // SAFETY: the helper has no preconditions.
+        let cgroup = unsafe { bpf_get_current_ancestor_cgroup_id((levels & 0xff) as i32) };
+        let key = ClassKey {
+            root,
+            reserved: 0,
+            cgroup,
+        };
+        match CLASSES.get_ptr(&key) {
+            Some(row) => {
+                // SAFETY: a live, aligned element, in one load: it may be written to meanwhile.
+                let class = unsafe { ptr::read_volatile(row) };
+                if class.root() == root {
+                    return class.table();
+                }
+                // The row has become another's; the pod's is elsewhere now.
+            }
+            None => levels >>= 8,
+        }
+    }
+    root
 }
 
 /// Whether the connects of the pod that runs are to be left alone.

@@ -112,8 +112,9 @@ pub(crate) fn select(
     port_id: u32,
     port: Port,
 ) -> Result<(Choice, &'static Backend), Verdict> {
-    let kernel = Kernel::of(ctx, port_id);
-    let choice = match sticky::select(&kernel, port.root(), port.generation()) {
+    let table = maps::table_of(port);
+    let kernel = Kernel::of(ctx, port_id, table.wrapping_sub(port.root()));
+    let choice = match sticky::select(&kernel, table, port.generation()) {
         Ok(choice) => choice,
         Err(Refusal::Empty) => return Err(Verdict::Refused),
         Err(Refusal::Dangling) => return Err(Verdict::Dangling),

@@ -19,7 +19,7 @@ pub trait Memory: Tables {
     fn holds(&self, root: u32, backend: u32) -> bool;
 }
 
-/// Chooses by the table `root` of a port's word of this generation, or keeps to what the client had.
+/// Chooses by the table `root`, the caller's, of a port's word of this generation, or keeps to what the client had.
 #[inline(always)]
 pub fn select<M: Memory>(memory: &M, root: u32, generation: u32) -> Result<Choice, Refusal> {
     let seconds = memory.table(root).map_or(0, |table| table.affinity);

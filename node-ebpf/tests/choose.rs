@@ -3,7 +3,10 @@
 use std::cell::{Cell, RefCell};
 
 use proptest::prelude::*;
-use sluice_node_abi::values::{Backend, CARRIED, Group, Table, mode};
+use sluice_node_abi::{
+    slots,
+    values::{Backend, CARRIED, Group, Table, mode},
+};
 use sluice_node_ebpf::choose::{Choice, Refusal, TIERS, Tables, choose};
 
 /// Arrays as the kernel has them: entry 0 is nobody's.
@@ -15,6 +18,7 @@ struct Arrays {
     slots: Vec<u32>,
     counters: RefCell<Vec<u64>>,
     chance: Cell<u32>,
+    client: Cell<u64>,
 }
 
 impl Arrays {
@@ -137,7 +141,7 @@ impl Tables for Arrays {
     }
 
     fn client(&self) -> u64 {
-        0
+        self.client.get()
     }
 
     fn sockets(&self, _: u32) -> u64 {
@@ -208,6 +212,39 @@ proptest! {
                 fallen_back => fallen_back,
             });
             prop_assert_eq!(left, right);
+        }
+    }
+
+    #[test]
+    fn a_sticky_table_gives_a_client_the_version_of_its_place(
+        versions in 1..=slots::VERSIONS,
+        clients in prop::collection::vec(any::<u64>(), 1..50),
+    ) {
+        let mut arrays = Arrays::new();
+        let groups: Vec<_> = (0..versions).map(|_| arrays.add_group(2)).collect();
+        let version_of = |place: u32| (place / 3) % versions;
+        let mut table = vec![0; slots::STICKY_LENGTH as usize];
+        for (slot, version) in table.iter_mut().zip(0..versions) {
+            // The last of several refuses.
+            let refuses = version > 0 && version + 1 == versions;
+            *slot = slots::slot(version, if refuses { 0 } else { groups[version as usize] });
+        }
+        for place in 0..slots::STICKY_SLOTS {
+            let cell = &mut table[slots::cell_of(place) as usize];
+            *cell = slots::packed(*cell, place, version_of(place));
+        }
+        let table = arrays.add_table(mode::STICKY, &table, 0);
+        for client in clients {
+            arrays.client.set(client);
+            let version = version_of(slots::place(client));
+            let expected = if version > 0 && version + 1 == versions {
+                Err(Refusal::Empty)
+            } else {
+                Ok(groups[version as usize])
+            };
+            for _ in 0..3 {
+                prop_assert_eq!(choose(&arrays, table).map(|choice| choice.group), expected);
+            }
         }
     }
 

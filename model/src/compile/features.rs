@@ -3,8 +3,6 @@
 //! Such a split is accepted and changes nothing: it acts as a whole or not, and doing the rest of it
 //! would send connections where nobody asked for them.
 
-use sluice_crds::split::Selection;
-
 use crate::{
     facts::split::{Fact, Shift},
     finding::{Finding, Reason},
@@ -13,8 +11,6 @@ use crate::{
 
 pub(super) fn missing(key: &SplitKey, split: &Fact) -> Vec<Finding> {
     let asked = [
-        (!split.callers.is_empty(), "spec.callers"),
-        (split.selection == Selection::Sticky, "spec.selection"),
         (split.on_shift != Shift::Keep, "spec.onShift"),
         (split.rollout.is_some(), "spec.rollout"),
     ];

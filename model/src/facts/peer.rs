@@ -1,6 +1,9 @@
 //! Peers: which pods connect, by namespace, labels and service account.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use sluice_crds::peer::{self as crds, MAX_PEERS, MAX_SERVICE_ACCOUNTS, PEER_NAMES_SOMETHING};
 
@@ -17,6 +20,39 @@ pub struct Peer {
     pub namespaces: Option<Selector>,
     pub pods: Option<Selector>,
     pub service_accounts: Option<Box<[Arc<str>]>>,
+}
+
+/// Somebody who connects.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    pub namespace: &'a str,
+    /// `None` while the namespace is not known.
+    pub namespace_labels: Option<&'a BTreeMap<String, String>>,
+    pub labels: &'a BTreeMap<String, String>,
+    pub service_account: &'a str,
+}
+
+impl Peer {
+    /// Whether a caller is one of these, for a policy in the namespace `own`.
+    pub fn is(&self, own: &str, caller: &Candidate<'_>) -> bool {
+        let Self {
+            namespaces,
+            pods,
+            service_accounts,
+        } = self;
+        let at_home = match (namespaces, caller.namespace_labels) {
+            (None, _) => caller.namespace == own,
+            (Some(wanted), Some(labels)) => wanted.matches(labels),
+            (Some(_), None) => false,
+        };
+        let is_named =
+            |names: &[Arc<str>]| names.iter().any(|name| **name == *caller.service_account);
+        at_home
+            && pods
+                .as_ref()
+                .is_none_or(|wanted| wanted.matches(caller.labels))
+            && service_accounts.as_deref().is_none_or(is_named)
+    }
 }
 
 pub(super) fn parse_all(peers: &[crds::Peer], field: &str, faults: &mut Faults) -> Box<[Peer]> {

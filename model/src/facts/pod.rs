@@ -1,6 +1,6 @@
 //! Pod: a caller. Its readiness is not here, since EndpointSlices say who can serve.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::core::v1::Pod;
 
@@ -21,6 +21,8 @@ pub struct Fact {
     pub finished: bool,
     /// It asked that its connects be left alone.
     pub opted_out: bool,
+    pub labels: BTreeMap<String, String>,
+    pub service_account: Arc<str>,
 }
 
 pub fn parse(key: &PodKey, object: &Pod) -> Parsed<Fact> {
@@ -37,6 +39,8 @@ pub fn parse(key: &PodKey, object: &Pod) -> Parsed<Fact> {
                 .push(Finding::new(key.clone(), reason, detail).at(format!("status.podIPs[{i}]"))),
         }
     }
+    let account = spec.and_then(|spec| spec.service_account_name.as_deref());
+    let account = account.filter(|name| !name.is_empty());
     let phase = status.and_then(|status| status.phase.as_deref());
     Parsed {
         fact: Some(Fact {
@@ -49,6 +53,8 @@ pub fn parse(key: &PodKey, object: &Pod) -> Parsed<Fact> {
             host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
             finished: matches!(phase, Some("Succeeded" | "Failed")),
             opted_out: opts_out(labels),
+            service_account: account.unwrap_or("default").into(),
+            labels: labels.cloned().unwrap_or_default(),
         }),
         findings,
     }

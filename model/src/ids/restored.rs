@@ -55,6 +55,10 @@ impl Restored {
                 restored.fronts.entry(frontend.port).or_default().push(*key);
             }
         }
+        // A row of a caller would be taken for one of whoever gets the number.
+        for key in observed.classes.keys() {
+            ids.tables.claim(key.root, 1);
+        }
         // What no whole row covers must not be given out either.
         for (offset, _) in observed.slots.iter() {
             ids.slots.claim(offset, 1);
@@ -107,23 +111,38 @@ impl Restored {
         (counter == 0 || self.adopted.insert(Row::Counter(counter))).then_some(found)
     }
 
-    /// The table of this id, if it is `wanted`, over these groups of the image.
-    pub(crate) fn adopt_table(
+    /// The tables from this id on, if they are `wanted`, over these groups of the image.
+    pub(crate) fn adopt_tables(
         &mut self,
-        id: u32,
-        wanted: &Wanted<'_>,
+        root: u32,
+        wanted: &[Wanted],
         image: &Image,
-    ) -> Option<values::Table> {
-        let (table, own) = self.tables.get(&id)?;
-        let table = *table;
-        if wanted.row(image, Placed::of(table)) != table
-            || !wanted.own_slots().eq(own.iter().copied())
-        {
+    ) -> Option<Vec<values::Table>> {
+        let found: Option<Vec<values::Table>> = (root..)
+            .zip(wanted)
+            .map(|(id, wanted)| {
+                let (table, own) = self.tables.get(&id)?;
+                let same = wanted.row(image, Placed::of(*table)) == *table
+                    && wanted.own_slots().eq(own.iter().copied());
+                let counter = Row::Counter(table.own_counter());
+                let free = counter == Row::Counter(0) || !self.adopted.contains(&counter);
+                (same && free).then_some(*table)
+            })
+            .collect();
+        let found = found?;
+        let counters = found.iter().map(values::Table::own_counter);
+        let mut counters: Vec<u32> = counters.filter(|counter| *counter != 0).collect();
+        let own = counters.len();
+        counters.sort_unstable();
+        counters.dedup();
+        if counters.len() < own {
             return None;
         }
-        self.tables.remove(&id);
-        let counter = table.own_counter();
-        (counter == 0 || self.adopted.insert(Row::Counter(counter))).then_some(table)
+        for (id, _) in (root..).zip(wanted) {
+            self.tables.remove(&id);
+        }
+        self.adopted.extend(counters.into_iter().map(Row::Counter));
+        Some(found)
     }
 
     fn read_backends(&mut self, observed: &Image, ids: &mut Ids) {

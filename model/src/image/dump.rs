@@ -8,13 +8,15 @@ use std::{
 
 use sluice_node_abi::{
     keys::{self, FrontendKey},
+    slots,
     values::{Backend, Frontend, Group, Port, Table, caller, frontend, mode, node},
 };
 
 use super::Image;
+use crate::hash::fnv;
 
 /// Schedules up to this length are printed in full, longer ones by their sum.
-const PRINTED_SLOTS: u32 = 64;
+const PRINTED_SLOTS: usize = 64;
 
 impl Display for Image {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -71,7 +73,30 @@ impl Image {
         if f.alternate() {
             writeln!(f, "  port {id} generation {}", port.generation())?;
         }
-        let mut next = port.root();
+        let root = port.root();
+        self.tiers(f, root, reached)?;
+        for (class, table) in port.tables().enumerate().skip(1) {
+            let pods = self
+                .classes_of(root)
+                .filter(|(_, row)| row.table() == table);
+            write!(f, "  class {class}, pods of cgroups")?;
+            for (key, _) in pods {
+                write!(f, " {}", key.cgroup)?;
+            }
+            writeln!(f)?;
+            self.tiers(f, table, reached)?;
+        }
+        for (key, row) in self.classes_of(root) {
+            if !port.tables().contains(&row.table()) || row.root() != root {
+                writeln!(f, "  the pod of cgroup {} is in no class", key.cgroup)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A table and its fall-backs.
+    fn tiers(&self, f: &mut Formatter<'_>, root: u32, reached: &mut Reached) -> fmt::Result {
+        let mut next = root;
         while next != 0 {
             let table = self.tables.get(next);
             if table == Table::default() {
@@ -95,7 +120,7 @@ impl Image {
     ) -> fmt::Result {
         let mut groups: Vec<u32> = Vec::new();
         let mut letters = String::new();
-        for group in self.table_slots(table) {
+        for group in self.table_slots(table).map(slots::group) {
             if group == 0 {
                 letters.push('-');
                 continue;
@@ -106,15 +131,16 @@ impl Image {
             });
             letters.push(letter(at));
         }
-        let (how, length) = match table.group {
-            0 => (table.mode, table.length),
-            _ => (mode::SEQUENCE, 1),
+        let how = match table.group {
+            0 => table.mode,
+            _ => mode::SEQUENCE,
         };
+        let length = letters.chars().count();
         write!(f, "  {} ", mode_name(how))?;
         if length <= PRINTED_SLOTS {
             write!(f, "{letters}")?;
         } else {
-            write!(f, "{length} slots {:016x}:", fingerprint(&letters))?;
+            write!(f, "{length} slots {:016x}:", fnv(letters.bytes()))?;
             for at in 0..groups.len() {
                 let count = letters.chars().filter(|c| *c == letter(at)).count();
                 write!(f, " {count} {}", letter(at))?;
@@ -193,6 +219,11 @@ impl Image {
                 writeln!(f, "unreached port {id}")?;
             }
         }
+        for (key, _) in &self.classes {
+            if !reached.tables.contains(&key.root) {
+                writeln!(f, "unreached class of callers at table {}", key.root)?;
+            }
+        }
         for (id, _) in self.tables.iter() {
             if !reached.tables.contains(&id) {
                 writeln!(f, "unreached table {id}")?;
@@ -239,6 +270,7 @@ fn mode_name(mode: u32) -> String {
         mode::RANDOM => "random".to_owned(),
         mode::LEAST_SOCKETS => "least sockets".to_owned(),
         mode::CONSISTENT => "consistent".to_owned(),
+        mode::STICKY => "sticky".to_owned(),
         other => format!("mode {other}"),
     }
 }
@@ -249,11 +281,4 @@ fn letter(at: usize) -> char {
         .ok()
         .and_then(|at| char::from_u32(u32::from('A') + at))
         .unwrap_or('?')
-}
-
-/// FNV-1a, so that two long schedules differ in print.
-fn fingerprint(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }

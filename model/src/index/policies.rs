@@ -8,6 +8,9 @@ impl Index {
         let Some(old) = replace(&mut self.splits, key, fact) else {
             return;
         };
+        let old_callers = old.as_ref().map_or(&[][..], |old| &old.callers);
+        let callers = self.splits.get(key).map_or(&[][..], |new| &new.callers);
+        self.dirty_places.callers |= old_callers != callers;
         if let Some(old) = old {
             self.splits_on.remove(&old.service, key);
             for lender in old.lenders() {

@@ -56,6 +56,12 @@ impl<'a> Snapshot<'a> {
         splits.filter_map(|key| Some((key, index.splits.get(key)?)))
     }
 
+    /// Splits that tell callers apart.
+    pub fn splits_with_callers(self) -> impl Iterator<Item = (&'a SplitKey, &'a split::Fact)> {
+        let splits = self.index.splits.iter();
+        splits.filter(|(_, split)| !split.callers.is_empty())
+    }
+
     /// The frontend that this policy claims and when it was created, if there is one of the name.
     pub fn claim(self, key: &ClaimKey) -> Option<(&'a policy::Frontend, Created)> {
         let frontend = match key {

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use sluice_node_abi::{
-    keys, maps,
-    values::{Caller, NodeAddress, caller, node},
+    keys::{self, ClassKey},
+    maps,
+    values::{Caller, Class, NodeAddress, caller, node},
 };
 
 use super::Lowered;
@@ -66,6 +67,41 @@ impl Lowered {
         if wanted.len() < callers.len() {
             return Err(Full {
                 map: maps::CALLERS,
+                capacity,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Lowered {
+    /// Says for each port that tells callers apart which table serves which pod. After Services and callers were
+    /// lowered; of too many rows, those of the first tables in order are taken.
+    pub fn set_classes(&mut self, callers: &BTreeMap<u64, Treatment>) -> Result<(), Full> {
+        let capacity = self.ids.capacities().classes;
+        let wanted = self.classed_ports().flat_map(|port| {
+            callers.iter().filter_map(|(cgroup, treatment)| {
+                let (key, class) = port.class_row(*cgroup, treatment)?;
+                Some((key, class))
+            })
+        });
+        let all: BTreeMap<ClassKey, Class> = wanted.collect();
+        let count = all.len();
+        let wanted: BTreeMap<_, _> = all.into_iter().take(capacity as usize / 2).collect();
+        let known = self.image.classes.keys().copied();
+        let gone: Vec<_> = known.filter(|key| !wanted.contains_key(key)).collect();
+        for key in gone {
+            self.delete(Place::Class(key));
+        }
+        for (key, class) in &wanted {
+            if self.image.classes.get(key) != Some(class) {
+                self.put(&Entry::Class(*key, *class));
+            }
+        }
+        self.reclassed = false;
+        if wanted.len() < count {
+            return Err(Full {
+                map: maps::CLASSES,
                 capacity,
             });
         }

@@ -1,24 +1,24 @@
 //! The way of a Service's port into the image: staged in free space first, then switched; and out of it again.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use sluice_crds::split::Selection;
 use sluice_node_abi::{
-    keys::{self, FrontendKey},
-    values::{Frontend, Port, frontend, mode},
+    keys::{self, ClassKey, FrontendKey},
+    values::{Class, Frontend, Port, frontend},
 };
 
 use super::{
     Lowered,
-    tables::{Placed, Wanted},
+    schedules::{Content, Schedule},
+    tables::Wanted,
 };
 use crate::{
-    desired::{self, PortId},
+    desired::{self, Owner, PortId, Treatment},
     facts::service::Reach,
     ids::{Freed, Full, Map},
     image::{Entry, Place},
     key::Protocol,
-    table,
+    table::{self, Shares},
 };
 
 /// A port as it is in the wanted image.
@@ -26,18 +26,19 @@ use crate::{
 pub(super) struct Live {
     pub(super) port: PortId,
     pub(super) id: u32,
-    root: u32,
+    /// The first of its tables: everybody's. Those of the classes follow, in order.
+    pub(super) root: u32,
+    owner: Owner,
+    /// The names of its classes of callers.
+    pub(super) classes: Vec<Arc<str>>,
     pub(super) frontends: Vec<FrontendKey>,
     /// Whose nodes its node ports answer at.
     on_nodes: Reach,
     /// The versions' groups, each holding one reference.
     groups: Vec<(Arc<str>, u32)>,
-    schedule: Option<Schedule>,
+    /// Of each table.
+    schedules: Vec<Option<Schedule>>,
 }
-
-/// What makes a schedule the same schedule, whatever groups its slots name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Schedule(Vec<(Arc<str>, u32)>);
 
 /// A port on its way into the image: everything taken, nothing switched.
 pub(super) struct Staged {
@@ -60,6 +61,22 @@ impl Live {
             port: self.id,
             flags: self.flags(key),
         }
+    }
+
+    /// The row by which the pod of this cgroup gets the table of its class.
+    pub(super) fn class_row(&self, cgroup: u64, caller: &Treatment) -> Option<(ClassKey, Class)> {
+        let Owner::Split(split) = &self.owner else {
+            return None;
+        };
+        let name = caller.classes.get(split)?;
+        let mut tables = (self.root + 1..).zip(&self.classes);
+        let (table, _) = tables.find(|(_, class)| *class == name)?;
+        let key = ClassKey {
+            root: self.root,
+            reserved: 0,
+            cgroup,
+        };
+        Some((key, Class::new(self.root, table)))
     }
 
     fn flags(&self, key: &FrontendKey) -> u32 {
@@ -91,26 +108,24 @@ impl Lowered {
     }
 
     fn stage(&mut self, port: &desired::Port, old: Option<&Live>) -> Result<Staged, Full> {
-        let shares = table::of_port(port, None);
+        let classes: Vec<Option<usize>> = port.callers().collect();
+        let shares: Vec<Shares> = classes
+            .iter()
+            .map(|class| table::of_port(port, *class))
+            .collect();
         let groups = self.stage_groups(port, &shares, old)?;
-        let slots = slots_of(port, &shares, &groups);
-        let mode = match port.selection {
-            Selection::Random if slots.len() > 1 => mode::RANDOM,
-            // Nothing compiles to a sticky port.
-            Selection::Random | Selection::Sequence | Selection::Sticky => mode::SEQUENCE,
-        };
-        let schedule = (mode == mode::SEQUENCE && slots.len() > 1).then(|| {
-            let entries = port.versions.iter().zip(&shares.entries);
-            Schedule(
-                entries
-                    .map(|(v, s)| (Arc::clone(&v.name), s.slots))
-                    .collect(),
-            )
-        });
+        let (mut wanted, mut schedules) = (Vec::new(), Vec::new());
+        for (class, shares) in classes.into_iter().zip(&shares) {
+            let content = Content::of(port, class, shares, &groups);
+            schedules.push(content.schedule);
+            wanted.push(self.wanted(port, content.mode, content.slots));
+        }
         let mut live = Live {
             port: port.id,
             id: 0,
             root: 0,
+            owner: port.owner.clone(),
+            classes: port.classes.iter().map(|c| Arc::clone(&c.name)).collect(),
             frontends: port
                 .frontends
                 .iter()
@@ -118,20 +133,9 @@ impl Lowered {
                 .collect(),
             on_nodes: port.on_nodes,
             groups,
-            schedule,
+            schedules,
         };
-        let members = if keeps_backends(port) {
-            self.members_of(&live.groups)
-        } else {
-            Vec::new()
-        };
-        let table = Wanted {
-            mode,
-            affinity: port.affinity.unwrap_or_default(),
-            slots: &slots,
-            members: &members,
-        };
-        match self.stage_port(&mut live, old, &table) {
+        match self.stage_port(&mut live, old, &wanted) {
             Ok(word) => Ok(Staged { live, word }),
             Err(full) => {
                 self.release_groups(&live);
@@ -140,15 +144,32 @@ impl Lowered {
         }
     }
 
+    fn wanted(&self, port: &desired::Port, mode: u32, slots: Vec<u32>) -> Wanted {
+        let mut wanted = Wanted {
+            mode,
+            affinity: port.affinity.unwrap_or_default(),
+            slots,
+            members: Vec::new(),
+        };
+        if keeps_backends(port) {
+            let groups = wanted.groups().map(|group| self.image.groups.get(group));
+            let members = groups.flat_map(|group| self.image.group_slots(group));
+            wanted.members = members.collect::<BTreeSet<u32>>().into_iter().collect();
+        }
+        wanted
+    }
+
+    /// The groups of the versions that callers of any class are sent to.
     fn stage_groups(
         &mut self,
         port: &desired::Port,
-        shares: &table::Shares,
+        shares: &[Shares],
         old: Option<&Live>,
     ) -> Result<Vec<(Arc<str>, u32)>, Full> {
         let mut groups = Vec::<(Arc<str>, u32)>::with_capacity(port.versions.len());
-        for (version, share) in port.versions.iter().zip(&shares.entries) {
-            if share.refuses || share.slots == 0 {
+        for (i, version) in port.versions.iter().enumerate() {
+            let mut entries = shares.iter().filter_map(|shares| shares.entries.get(i));
+            if !entries.any(|share| share.slots > 0 && !share.refuses) {
                 continue;
             }
             let before = old.and_then(|live| live.groups.iter().find(|(n, _)| *n == version.name));
@@ -166,7 +187,7 @@ impl Lowered {
         Ok(groups)
     }
 
-    /// Finds the port's id and its table, which may be the ones it has.
+    /// Finds the port's id and its tables, which may be the ones it has.
     ///
     /// A port that an address is about to leave is not switched but replaced: else that address
     /// would for a moment show what the others are to show. So it is when the other nodes' addresses leave, and
@@ -175,14 +196,11 @@ impl Lowered {
         &mut self,
         live: &mut Live,
         old: Option<&Live>,
-        wanted: &Wanted<'_>,
+        wanted: &[Wanted],
     ) -> Result<Word, Full> {
-        let mut counter = None;
+        let mut counters = vec![None; wanted.len()];
         if let Some(old) = old {
-            let table = self.image.tables.get(old.root);
-            let (offset, length) = table.own_slots();
-            let own = self.image.slots.run(offset, length);
-            if wanted.row(&self.image, Placed::of(table)) == table && own.eq(wanted.own_slots()) {
+            if old.classes == live.classes && self.holds(old.root, wanted) {
                 live.id = old.id;
                 live.root = old.root;
                 return Ok(Word::Keep);
@@ -193,17 +211,20 @@ impl Lowered {
             if old.frontends.iter().all(stays) && !self.misled.contains(&old.id) {
                 live.id = old.id;
             }
-            let same_schedule = live.schedule.is_some() && live.schedule == old.schedule;
-            counter = same_schedule.then_some(table.own_counter());
+            for (counter, schedule) in counters.iter_mut().zip(&live.schedules) {
+                *counter = self.counter_of(old, schedule.as_ref());
+            }
         } else if let Some(restored) = &mut self.restored {
             // A node port that moved here led to a port of another Service.
             let known = restored.ports_of(&live.frontends);
             for &(id, word) in &known {
-                if let Some(table) = restored.adopt_table(word.root(), wanted, &self.image) {
+                if word.tables().count() == wanted.len()
+                    && let Some(tables) = restored.adopt_tables(word.root(), wanted, &self.image)
+                {
                     live.id = id;
                     live.root = word.root();
                     restored.adopt_port(id);
-                    self.adopt_table(live.root, table, wanted);
+                    self.adopt_tables(live.root, tables, wanted);
                     return Ok(Word::Adopt(word));
                 }
             }
@@ -217,7 +238,7 @@ impl Lowered {
         if fresh {
             live.id = self.ids.take(Map::Ports, 1)?;
         }
-        match self.new_table(wanted, counter) {
+        match self.new_tables(wanted, &counters) {
             Ok(root) => live.root = root,
             Err(full) => {
                 if fresh {
@@ -229,6 +250,14 @@ impl Lowered {
         Ok(Word::Switch)
     }
 
+    /// The counter that walks this schedule now.
+    fn counter_of(&self, old: &Live, schedule: Option<&Schedule>) -> Option<u32> {
+        let schedule = schedule?;
+        let mut tables = (old.root..).zip(&old.schedules);
+        let (table, _) = tables.find(|(_, known)| known.as_ref() == Some(schedule))?;
+        Some(self.image.tables.get(table).own_counter())
+    }
+
     /// Makes a staged port the wanted one.
     pub(super) fn switch(&mut self, staged: Staged) -> Live {
         let Staged { live, word } = staged;
@@ -236,7 +265,8 @@ impl Lowered {
             Word::Keep => {}
             Word::Adopt(word) => self.put(&Entry::Port(live.id, word)),
             Word::Switch => {
-                let word = Port::new(live.root, self.next_generation());
+                let classes = u32::try_from(live.classes.len()).unwrap_or_default();
+                let word = Port::new(live.root, self.next_generation()).with_classes(classes);
                 self.put(&Entry::Port(live.id, word));
             }
         }
@@ -261,7 +291,7 @@ impl Lowered {
             }
         }
         if new.is_none_or(|new| new.root != old.root) {
-            self.release_table(old.root);
+            self.release_tables(old);
         }
         self.release_groups(old);
         if new.is_none() {
@@ -274,7 +304,7 @@ impl Lowered {
     fn discard(&mut self, staged: Staged) {
         let Staged { live, word } = staged;
         if !matches!(word, Word::Keep) {
-            self.release_table(live.root);
+            self.release_tables(&live);
         }
         self.release_groups(&live);
         if !self.image.ports.contains(live.id) {
@@ -282,14 +312,10 @@ impl Lowered {
         }
     }
 
-    /// Every backend of these groups, ordered, each once.
-    fn members_of(&self, groups: &[(Arc<str>, u32)]) -> Vec<u32> {
-        let image = &self.image;
-        let slots = |(_, group): &(_, u32)| image.group_slots(image.groups.get(*group));
-        let mut members: Vec<u32> = groups.iter().flat_map(slots).collect();
-        members.sort_unstable();
-        members.dedup();
-        members
+    fn release_tables(&mut self, live: &Live) {
+        for (table, _) in (live.root..).zip(&live.schedules) {
+            self.release_table(table);
+        }
     }
 
     fn release_groups(&mut self, live: &Live) {
@@ -303,19 +329,4 @@ impl Lowered {
 /// sockets that send datagrams.
 fn keeps_backends(port: &desired::Port) -> bool {
     port.affinity.is_some() || port.id.protocol == Protocol::Udp
-}
-
-/// The group of each slot; one slot that refuses when nothing can be chosen.
-fn slots_of(port: &desired::Port, shares: &table::Shares, groups: &[(Arc<str>, u32)]) -> Vec<u32> {
-    let of_version = |name: &Arc<str>| {
-        let mut groups = groups.iter();
-        groups.find(|(n, _)| n == name).map_or(0, |(_, id)| *id)
-    };
-    let groups: Vec<u32> = port.versions.iter().map(|v| of_version(&v.name)).collect();
-    let counts: Vec<u32> = shares.entries.iter().map(|share| share.slots).collect();
-    if shares.length == 0 {
-        return vec![0];
-    }
-    let order = table::schedule(&counts);
-    order.into_iter().map(|version| groups[version]).collect()
 }

@@ -1,5 +1,5 @@
-//! The second half of a plan: frontends, nodes, barrier, ports, tables, groups, slots, backends,
-//! counters.
+//! The second half of a plan: frontends, nodes, barrier, ports, classes of callers, tables, groups, slots,
+//! backends, counters.
 //!
 //! Nothing is deleted before everything that leads to it has been turned elsewhere: a row's delete
 //! requires the step of each row that named it in the old image.
@@ -58,6 +58,7 @@ impl Builder<'_> {
             |place| matches!(place, Place::Port(id) if goes(&from.ports, &to.ports, id)),
         );
         self.leave_tables(&mut leavers);
+        self.delete_classes(places, barrier, &mut leavers);
         self.delete_rows(
             places,
             barrier,
@@ -87,6 +88,26 @@ impl Builder<'_> {
         );
         if self.steps.len() == barrier + 1 {
             self.steps.truncate(barrier);
+        }
+    }
+
+    /// A table's number is not given out again while a caller's row names it.
+    fn delete_classes(&mut self, places: &[Place], barrier: usize, leavers: &mut Leavers) {
+        let mut gone = Leavers::new();
+        for place in places {
+            if let Place::Class(key) = place
+                && self.from.classes.contains_key(key)
+                && !self.to.classes.contains_key(key)
+            {
+                let root = Place::Table(key.root);
+                let mut requires = leavers.get(&root).cloned().unwrap_or_default();
+                requires.push(index(barrier));
+                gone.entry(root).or_default().push(index(self.steps.len()));
+                self.step(Op::Delete(*place), requires);
+            }
+        }
+        for (root, steps) in gone {
+            leavers.entry(root).or_default().extend(steps);
         }
     }
 
@@ -128,8 +149,9 @@ impl Builder<'_> {
             if let Place::Port(id) = place
                 && self.from.ports.contains(id)
             {
-                let old = Place::Table(self.from.ports.get(id).root());
-                leavers.entry(old).or_default().push(step);
+                for table in self.from.ports.get(id).tables() {
+                    leavers.entry(Place::Table(table)).or_default().push(step);
+                }
             }
         }
     }
@@ -138,7 +160,7 @@ impl Builder<'_> {
         for (step, place) in self.steps_of(Rank::PutTable, Rank::DeleteTable) {
             let Place::Table(id) = place else { continue };
             let old = self.from.tables.get(id);
-            let groups = distinct(self.from.table_slots(old)).map(Place::Group);
+            let groups = self.from.table_groups(old).into_iter().map(Place::Group);
             for left in groups.chain([Place::Counter(old.counter), Place::Table(old.next)]) {
                 leavers.entry(left).or_default().push(step);
             }

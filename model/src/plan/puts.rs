@@ -1,4 +1,4 @@
-//! The first half of a plan: generation, counters, backends, slots, groups, tables, ports,
+//! The first half of a plan: generation, counters, backends, slots, groups, tables, classes of callers, ports,
 //! frontends.
 
 use std::collections::BTreeSet;
@@ -45,6 +45,15 @@ impl Builder<'_> {
                 && from.tables.get(id) != to.tables.get(id)
             {
                 self.put_table(id, to.tables.get(id));
+            }
+        }
+        for place in places {
+            if let Place::Class(key) = place
+                && let Some(class) = to.classes.get(key)
+                && from.classes.get(key) != Some(class)
+            {
+                let requires = self.steps_at(Rank::PutTable, [Place::Table(class.table())]);
+                self.put(Entry::Class(*key, *class), requires);
             }
         }
         self.put_fronts(places);
@@ -121,8 +130,7 @@ impl Builder<'_> {
     }
 
     fn put_table(&mut self, id: u32, table: Table) {
-        let groups: BTreeSet<u32> = self.to.table_slots(table).collect();
-        let groups = groups.into_iter().map(Place::Group);
+        let groups = self.to.table_groups(table).into_iter().map(Place::Group);
         let mut requires = self.steps_at(Rank::PutCounter, [Place::Counter(table.counter)]);
         let (offset, length) = table.own_slots();
         let run = Place::Slots(offset, length);
@@ -141,7 +149,11 @@ impl Builder<'_> {
             {
                 let port: Port = to.ports.get(id);
                 let mut requires = self.steps_at(Rank::PutGeneration, [Place::Generation]);
-                requires.extend(self.steps_at(Rank::PutTable, [Place::Table(port.root())]));
+                let tables = port.tables().map(Place::Table);
+                requires.extend(self.steps_at(Rank::PutTable, tables));
+                if port.classes() > 0 {
+                    requires.extend(self.class_steps(Rank::PutClass, port.root()));
+                }
                 self.put(Entry::Port(id, port), requires);
             }
         }

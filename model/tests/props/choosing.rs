@@ -139,7 +139,7 @@ fn a_random_selection_comes_near_its_shares() {
     assert!((7_200..7_800).contains(&hits), "{hits} of 10,000 at 3 to 1");
 }
 
-fn split_manifest(weights: &[u32]) -> Value {
+pub(crate) fn split_manifest(weights: &[u32]) -> Value {
     let versions: Vec<_> = weights
         .iter()
         .enumerate()
@@ -155,14 +155,23 @@ fn split_manifest(weights: &[u32]) -> Value {
 }
 
 /// A dual-stack Service of two ports, split over versions of one backend each.
-fn split_over(weights: &[u32]) -> Node {
+pub(crate) fn split_over(weights: &[u32]) -> Node {
+    let mut events = versions(weights.len());
+    events.push(Event::Set(split_manifest(weights)));
+    let mut node = Node::new();
+    node.follow(&events);
+    node
+}
+
+/// The Service, and those that lend the versions' endpoints.
+pub(crate) fn versions(count: usize) -> Vec<Event> {
     let ports = json!([{"name": "http", "port": 80}, {"name": "dns", "port": 53}]);
     let mut events = vec![Event::Set(json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"name": "front", "namespace": "shop"},
         "spec": {"clusterIPs": ["10.96.0.1", "fd00::1"], "ports": ports},
     }))];
-    for i in 0..weights.len() {
+    for i in 0..count {
         let name = format!("v{i}");
         events.push(Event::Set(json!({
             "apiVersion": "v1", "kind": "Service",
@@ -185,8 +194,5 @@ fn split_over(weights: &[u32]) -> Node {
             })));
         }
     }
-    events.push(Event::Set(split_manifest(weights)));
-    let mut node = Node::new();
-    node.follow(&events);
-    node
+    events
 }

@@ -101,7 +101,7 @@ proptest! {
         let (mut at, fails) = (0, fails.index(steps));
         let about_a_place = matches!(
             sound_plan.steps[fails].op.place(),
-            Some(Place::Node(_) | Place::Caller(_))
+            Some(Place::Node(_) | Place::Caller(_) | Place::Class(_))
         );
         node.stumble(
             || {
@@ -146,6 +146,7 @@ proptest! {
             frontends: room / 2,
             nodes: room / 2,
             callers: room / 2,
+            classes: room / 2,
             ports: room / 2 + 1,
             tables: room,
             slots,

@@ -8,6 +8,7 @@
 
 mod admitting;
 mod choosing;
+mod clients;
 mod compiling;
 mod failing;
 #[path = "../support/kernel.rs"]

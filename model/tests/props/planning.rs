@@ -187,7 +187,7 @@ fn backend_ids(image: &Image) -> BTreeMap<Content, (u32, u32)> {
 fn is_free(old: &Image, entry: &Entry) -> bool {
     match entry {
         Entry::Generation(_) | Entry::Port(..) | Entry::Frontend(..) | Entry::Node(..) => true,
-        Entry::Caller(..) => true,
+        Entry::Caller(..) | Entry::Class(..) => true,
         Entry::Counter(index) => !old.counters.contains(*index),
         Entry::Backend(id, _) => !old.backends.contains(*id),
         Entry::Group(id, _) => !old.groups.contains(*id),

@@ -404,5 +404,6 @@ fn map(place: Place) -> &'static str {
         Place::Frontend(_) => "frontend",
         Place::Node(_) => "node",
         Place::Caller(_) => "caller",
+        Place::Class(_) => "class",
     }
 }

@@ -33,8 +33,8 @@ pub(crate) struct Kernel<'a> {
     now: Cell<u64>,
 }
 
-/// What clients had, by client and port.
-pub(crate) type Affinities = BTreeMap<(u64, u32), values::Affinity>;
+/// What clients had, by client, port and class.
+pub(crate) type Affinities = BTreeMap<(u64, u32, u32), values::Affinity>;
 
 /// What becomes of one connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,12 +102,14 @@ impl<'a> Kernel<'a> {
             return Ok(Outcome::Passed);
         };
         let word = image.ports.get(front.port);
+        let table = self.table_of(caller, word);
         let connect = Connect {
             kernel: self,
             caller,
             port: front.port,
+            class: table - word.root(),
         };
-        match sticky::select(&connect, word.root(), word.generation()) {
+        match sticky::select(&connect, table, word.generation()) {
             Ok(choice) => {
                 *self.sockets.borrow_mut().entry(choice.backend).or_default() += 1;
                 let row = image.backends.get(choice.backend);
@@ -118,6 +120,16 @@ impl<'a> Kernel<'a> {
             Err(Refusal::Empty) => Ok(Outcome::Refused),
             Err(Refusal::Dangling) => Err(Refusal::Dangling),
         }
+    }
+}
+
+impl Kernel<'_> {
+    fn table_of(&self, caller: Caller, port: values::Port) -> u32 {
+        let class = caller.cgroup.and_then(|cgroup| {
+            let mut rows = self.image.classes_of(port.root());
+            rows.find(|(key, _)| port.classes() > 0 && key.cgroup == cgroup)
+        });
+        class.map_or(port.root(), |(_, class)| class.table())
     }
 }
 
@@ -156,11 +168,12 @@ struct Connect<'k, 'a> {
     kernel: &'k Kernel<'a>,
     caller: Caller,
     port: u32,
+    class: u32,
 }
 
 impl Connect<'_, '_> {
-    fn key(&self) -> (u64, u32) {
-        (self.client(), self.port)
+    fn key(&self) -> (u64, u32, u32) {
+        (self.client(), self.port, self.class)
     }
 }
 

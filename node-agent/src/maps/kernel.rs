@@ -9,10 +9,10 @@ use sluice_model::{
     plan::Op,
 };
 use sluice_node_abi::{
-    keys::{Address, FrontendKey},
+    keys::{Address, ClassKey, FrontendKey},
     maps::{self, Setting},
     tally::Tally,
-    values::{Backend, BackendRow, Caller, Frontend, Group, NodeAddress, Port, Table},
+    values::{Backend, BackendRow, Caller, Class, Frontend, Group, NodeAddress, Port, Table},
     verdict::Verdict,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
@@ -26,6 +26,7 @@ use crate::{
 type KeyBytes = [u8; size_of::<FrontendKey>()];
 type FrontendBytes = [u8; size_of::<Frontend>()];
 type NodeBytes = [u8; size_of::<NodeAddress>()];
+type ClassBytes = [u8; size_of::<ClassKey>()];
 type CallerBytes = [u8; size_of::<Caller>()];
 
 /// Every map that user space writes or reads.
@@ -36,6 +37,8 @@ pub struct Kernel {
     nodes_capacity: u32,
     pub callers: HashMap<MapData, u64, CallerBytes>,
     callers_capacity: u32,
+    pub classes: HashMap<MapData, ClassBytes, u64>,
+    classes_capacity: u32,
     pub ports: Mapped<Port>,
     pub tables: Mapped<Table>,
     pub slots: Mapped<u32>,
@@ -63,7 +66,7 @@ impl Kernel {
     /// Opens what [`Programs::load`](crate::program::Programs::load) pinned.
     pub fn open(pins: &Pins) -> Result<Self, OpenError> {
         let (mut frontends_capacity, mut nodes_capacity) = (0, 0);
-        let mut callers_capacity = 0;
+        let (mut callers_capacity, mut classes_capacity) = (0, 0);
         Ok(Self {
             frontends: open(pins, maps::FRONTENDS, |map| {
                 frontends_capacity = map.info()?.max_entries();
@@ -80,6 +83,11 @@ impl Kernel {
                 Ok(HashMap::try_from(Map::HashMap(map))?)
             })?,
             callers_capacity,
+            classes: open(pins, maps::CLASSES, |map| {
+                classes_capacity = map.info()?.max_entries();
+                Ok(HashMap::try_from(Map::HashMap(map))?)
+            })?,
+            classes_capacity,
             ports: open(pins, maps::PORTS, |map| Mapped::open(&map))?,
             tables: open(pins, maps::TABLES, |map| Mapped::open(&map))?,
             slots: open(pins, maps::SLOTS, |map| Mapped::open(&map))?,
@@ -157,6 +165,11 @@ impl Kernel {
                 let put = self.callers.insert(cgroup, value, 0);
                 put.map_err(in_row("put", "a caller"))
             }
+            Entry::Class(key, class) => {
+                let key: ClassBytes = transmute!(*key);
+                let put = self.classes.insert(key, class.0, 0);
+                put.map_err(in_row("put", "a caller's class"))
+            }
         }
     }
 
@@ -171,6 +184,10 @@ impl Kernel {
             }
             Place::Caller(cgroup) => {
                 gone(self.callers.remove(&cgroup)).map_err(in_row("delete", "a caller"))
+            }
+            Place::Class(key) => {
+                let key: ClassBytes = transmute!(key);
+                gone(self.classes.remove(&key)).map_err(in_row("delete", "a caller's class"))
             }
             Place::Generation => self.put(&Entry::Generation(0)),
             Place::Counter(index) => self.put(&Entry::Counter(index)),
@@ -216,6 +233,7 @@ impl Maps for Kernel {
             frontends: self.frontends_capacity,
             nodes: self.nodes_capacity,
             callers: self.callers_capacity,
+            classes: self.classes_capacity,
             ports: self.ports.capacity(),
             tables: self.tables.capacity(),
             slots: self.slots.capacity(),
@@ -238,6 +256,10 @@ impl Maps for Kernel {
         for row in &self.callers {
             let (cgroup, value) = row.map_err(in_row("read", "a caller"))?;
             image.callers.insert(cgroup, transmute!(value));
+        }
+        for row in &self.classes {
+            let (key, class) = row.map_err(in_row("read", "a caller's class"))?;
+            image.classes.insert(transmute!(key), Class(class));
         }
         image.generation = self.setting(Setting::Generation) as u32;
         read(maps::PORTS, &self.ports, |id, port| {

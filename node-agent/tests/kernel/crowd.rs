@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -30,15 +30,20 @@ const SERVICE: &str = "198.18.0.1";
 const PORT: u16 = 80;
 
 /// A node with many pods, and one server that stands for all backends and one more.
-struct Crowd {
+pub(crate) struct Crowd {
     clients: Vec<Pod>,
     server: Pod,
-    bed: Bed,
+    pub(crate) bed: Bed,
 }
 
 static CROWD: Shared<Crowd> = Shared::new(Crowd::gather);
-/// An agent takes what it did not ask for away, and there is one set of maps.
 static TURN: Mutex<()> = Mutex::new(());
+
+/// The crowd, for one test at a time: an agent takes what it did not ask for away, and there is one set of maps.
+pub(crate) fn turn() -> Result<(Arc<Crowd>, MutexGuard<'static, ()>)> {
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok((CROWD.get()?, turn))
+}
 
 impl Crowd {
     fn gather() -> Result<Self> {
@@ -54,7 +59,11 @@ impl Crowd {
         })
     }
 
-    fn backend(&self, number: usize) -> SocketAddr {
+    pub(crate) fn clients(&self) -> &[Pod] {
+        &self.clients
+    }
+
+    pub(crate) fn backend(&self, number: usize) -> SocketAddr {
         (self.server.addresses()[number].0, PORT).into()
     }
 
@@ -145,8 +154,7 @@ fn moved(before: &[String], after: &[String]) -> BTreeSet<usize> {
 }
 
 pub(crate) fn affinity_moves_the_clients_of_a_backend_that_goes_and_nobody_else() -> Result<()> {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let crowd = CROWD.get()?;
+    let (crowd, _turn) = turn()?;
     let mut told = Told::start(&crowd.bed)?;
     let ideal = CLIENTS / BACKENDS;
     told.apply(&crowd.objects("ClientIP", "RoundRobin", 0..BACKENDS))?;
@@ -194,8 +202,7 @@ fn moved_slots(before: &[Backend], after: &[Backend]) -> f64 {
 }
 
 pub(crate) fn a_consistent_service_moves_few_clients_and_takes_them_back() -> Result<()> {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let crowd = CROWD.get()?;
+    let (crowd, _turn) = turn()?;
     let mut told = Told::start(&crowd.bed)?;
     let ideal = CLIENTS / BACKENDS;
     told.apply(&crowd.objects("None", "Consistent", 0..BACKENDS))?;
@@ -246,8 +253,7 @@ fn backend(address: SocketAddr) -> Result<Backend> {
 }
 
 pub(crate) fn least_connections_spreads_what_is_open_and_fills_a_newcomer_first() -> Result<()> {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let crowd = CROWD.get()?;
+    let (crowd, _turn) = turn()?;
     let mut told = Told::start(&crowd.bed)?;
     let ideal = CLIENTS / BACKENDS;
     told.apply(&crowd.objects("None", "LeastConnections", 0..BACKENDS))?;

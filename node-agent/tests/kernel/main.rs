@@ -29,6 +29,7 @@ mod refusal;
 mod retried;
 mod schedules;
 mod sockets;
+mod splits;
 mod stale;
 mod told;
 mod ways;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
     use retried::*;
     use schedules::*;
     use sockets::*;
+    use splits::*;
     use stale::*;
     use ways::*;
     use worlds::*;
@@ -121,6 +123,9 @@ fn main() -> ExitCode {
             test!(affinity_moves_the_clients_of_a_backend_that_goes_and_nobody_else),
             test!(a_consistent_service_moves_few_clients_and_takes_them_back),
             test!(least_connections_spreads_what_is_open_and_fills_a_newcomer_first),
+            test!(two_hundred_clients_of_a_sticky_split_move_only_as_shares_do),
+            test!(callers_get_the_weights_of_the_first_class_that_they_are_in),
+            test!(ten_classes_keep_each_its_schedule_whoever_comes_between),
             test!(objects_maps_and_connects_say_the_same),
             test!(writes_that_fail_at_random_still_end_in_the_same_image),
             test!(an_agent_that_starts_beside_its_maps_writes_nothing),

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use fastrand::Rng;
+use serde_json::json;
 use sluice_model::{
     caller::Caller,
     change::Change,
@@ -16,8 +17,10 @@ use sluice_model::{
     key::{self, Frontend, Kind, NodeKey, Protocol},
     oracle::{self, Answer, Odds},
 };
+use sluice_node_abi::maps::Setting;
 use sluice_node_agent::{
     agent::Agent,
+    callers::Tree,
     inputs::{News, View},
     maps::{Maps, kernel::Kernel},
     program::Refusal,
@@ -31,7 +34,7 @@ use sluice_testbed::{
     tier::{self, is_long},
 };
 
-use crate::{bed::Bed, told::Told};
+use crate::{bed::Bed, callers, told::Told};
 use objects::World;
 
 mod objects;
@@ -129,6 +132,8 @@ struct Place {
     pod: Pod,
     host: Pod,
     nodes: [Node; 2],
+    /// Where the pods are in the tree of cgroups.
+    tree: Tree,
     bed: Bed,
 }
 
@@ -147,9 +152,14 @@ impl Place {
         let server = PORTS
             .into_iter()
             .fold(server, sluice_testbed::pod::Builder::port);
+        let server = server.start()?;
+        let pod = bed.node.pod("client").start()?;
+        let tree = Tree::read(bed.node.cgroup().path());
+        bed.maps.set(Setting::CallerLevels, tree.setting())?;
         Ok(Self {
-            server: server.start()?,
-            pod: bed.node.pod("client").start()?,
+            server,
+            pod,
+            tree,
             host: bed.node.pod("host").on_the_host().start()?,
             nodes: [bed.node.clone(), bed.fabric.node("node-2")?],
             bed,
@@ -158,7 +168,13 @@ impl Place {
 
     /// Tells the world to an agent with empty maps, compares, and takes it away again.
     fn check_world(&self, agent: &mut Agent<Kernel>, seed: u64) -> Result<usize> {
-        let world = World::random(&mut Rng::with_seed(seed), &self.server, &self.nodes);
+        let mut rng = Rng::with_seed(seed);
+        let mut world = World::random(&mut rng, &self.server, &self.nodes);
+        let labels = json!({"team": objects::TEAMS[rng.usize(..objects::TEAMS.len())]});
+        world
+            .manifests
+            .push(callers::object(&self.pod, &labels, false));
+        agent.find_callers(&self.tree);
         agent.hear(world.news_after(&[])?);
         settle(agent)?;
         let held = agent.maps().read()?;
@@ -204,7 +220,10 @@ impl Place {
     fn asks(&self, frontend: Frontend) -> Vec<Ask<'_>> {
         let by_pod = |ip| Ask {
             frontend: Frontend { ip, ..frontend },
-            caller: Caller::default(),
+            caller: Caller {
+                cgroup: self.tree.pods.get(self.pod.uid()).copied(),
+                ..Caller::default()
+            },
             client: &self.pod,
         };
         if !frontend.is_on_every_node() {

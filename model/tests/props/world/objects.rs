@@ -1,6 +1,6 @@
 //! Random objects, as manifests: small numbers of each kind, so that they meet.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
@@ -180,10 +180,24 @@ fn opt_out() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Who is in a class: some pods of the namespace, or all of them.
+fn caller() -> impl Strategy<Value = Value> {
+    select(vec![
+        json!({"pods": {"matchLabels": {"team": "qa"}}}),
+        json!({"pods": {"matchLabels": {"team": "dev"}}}),
+        json!({"pods": {}}),
+        json!({"serviceAccounts": ["robot"]}),
+    ])
+}
+
 fn pod() -> impl Strategy<Value = Value> {
-    (opt_out(), any::<bool>()).prop_map(|(labels, host_network)| {
+    let team = select(vec![None, Some("qa"), Some("dev")]);
+    (opt_out(), team, any::<bool>()).prop_map(|(mut labels, team, host_network)| {
         let mut meta = meta("pod", None);
         meta["uid"] = POD_UID.into();
+        if let Some(team) = team {
+            labels["team"] = team.into();
+        }
         meta["labels"] = labels;
         json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": meta,
@@ -304,14 +318,17 @@ pub(crate) fn split(versions: usize) -> impl Strategy<Value = Value> {
         2 => select(vec![90, 4096, 1_000_000]),
         1 => 0..=1_000_000_u32,
     ];
-    let versions = vec((0..SERVICES, weight), 1..=versions);
+    let versions = vec((0..SERVICES, weight.clone()), 1..=versions);
     let ports = select(vec![
         vec![],
         vec!["http"],
         vec!["53"],
         vec!["http", "nothing"],
     ]);
-    let selection = select(vec!["Sequence", "Sequence", "Random"]);
+    let selection = select(vec![
+        "Sequence", "Sequence", "Sequence", "Sequence", "Random", "Sticky",
+    ]);
+    let callers = vec((caller(), vec(weight, 4)), 0..3);
     let when = select(vec!["Redistribute", "Reject"]);
     let parts = (
         0..SPLITS,
@@ -320,9 +337,22 @@ pub(crate) fn split(versions: usize) -> impl Strategy<Value = Value> {
         ports,
         selection,
         when,
-        created(),
+        (created(), callers),
     );
-    parts.prop_map(|(n, service, versions, ports, selection, when, created)| {
+    parts.prop_map(|(n, service, versions, ports, selection, when, rest)| {
+        let (created, callers) = rest;
+        let callers = callers.into_iter().enumerate();
+        let callers = callers.map(|(i, (from, weights))| {
+            let weights = weights.into_iter().take(versions.len()).enumerate();
+            let weights = weights.map(|(i, weight)| (format!("v{i}"), weight));
+            // All zero is a fault.
+            let weights: BTreeMap<_, _> = [("v0".to_owned(), 1)]
+                .into_iter()
+                .chain(weights.skip(1))
+                .collect();
+            json!({"name": format!("c{i}"), "from": [from], "weights": weights})
+        });
+        let callers: Vec<Value> = callers.collect();
         let versions: Vec<Value> = versions
             .into_iter()
             .enumerate()
@@ -335,7 +365,7 @@ pub(crate) fn split(versions: usize) -> impl Strategy<Value = Value> {
             "metadata": meta(&format!("t{n}"), created),
             "spec": {
                 "service": format!("s{service}"), "ports": ports, "versions": versions,
-                "selection": selection, "whenUnavailable": when,
+                "selection": selection, "whenUnavailable": when, "callers": callers,
             },
         })
     })

@@ -1,6 +1,6 @@
 //! Random objects, as manifests: small numbers of each kind, so that they meet.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use anyhow::{Context, Result, anyhow};
 use fastrand::Rng;
@@ -14,6 +14,8 @@ use crate::told::node_object;
 
 const NAMESPACE: &str = "shop";
 const FAR_NODE: &str = "node-2";
+/// Labels of the pod that asks: of the first class, of the second, and of none.
+pub(super) const TEAMS: [&str; 3] = ["qa", "dev", "ops"];
 
 /// Objects as somebody would write them.
 pub(crate) struct World {
@@ -182,13 +184,23 @@ fn split(rng: &mut Rng, number: u8, services: u8) -> Value {
             })
         })
         .collect();
+    let selection = ["Sequence", "Sequence", "Random", "Sticky"][rng.usize(..4)];
+    let callers: Vec<_> = TEAMS[..rng.usize(..TEAMS.len())]
+        .iter()
+        .map(|team| {
+            let weights = (0..versions.len()).map(|i| (format!("v{i}"), rng.u32(1..10)));
+            let weights: BTreeMap<_, _> = weights.collect();
+            let from = json!([{"pods": {"matchLabels": {"team": team}}}]);
+            json!({"name": team, "from": from, "weights": weights})
+        })
+        .collect();
     json!({
         "apiVersion": "sluice.dev/v1alpha1", "kind": "TrafficSplit",
         "metadata": {"namespace": NAMESPACE, "name": format!("t{number}")},
         "spec": {
             "service": format!("s{}", rng.u8(..services)),
             "versions": versions,
-            "selection": if rng.u8(..4) == 0 { "Random" } else { "Sequence" },
+            "selection": selection, "callers": callers,
             "whenUnavailable": if rng.bool() { "Redistribute" } else { "Reject" },
         },
     })

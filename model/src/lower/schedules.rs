@@ -1,0 +1,99 @@
+//! What a table of a port holds: which versions callers of one class get, and in which order.
+
+use std::sync::Arc;
+
+use sluice_crds::split::Selection;
+use sluice_node_abi::{slots, values::mode};
+
+use crate::{
+    desired::Port,
+    table::{self, Shares},
+};
+
+/// What makes a schedule the same schedule, whatever groups its slots name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Schedule {
+    class: Option<Arc<str>>,
+    versions: Vec<(Arc<str>, u32)>,
+}
+
+/// A mode, the slots that are chosen by it, and what they are a schedule of.
+pub(super) struct Content {
+    pub(super) mode: u32,
+    pub(super) slots: Vec<u32>,
+    pub(super) schedule: Option<Schedule>,
+}
+
+impl Content {
+    /// One slot: there is nothing to select.
+    fn single(slot: u32) -> Self {
+        Self {
+            mode: mode::SEQUENCE,
+            slots: vec![slot],
+            schedule: None,
+        }
+    }
+
+    /// For callers of this class with these shares, over groups by the names of versions. When nothing can be
+    /// chosen, the one slot refuses.
+    pub(super) fn of(
+        port: &Port,
+        class: Option<usize>,
+        shares: &Shares,
+        groups: &[(Arc<str>, u32)],
+    ) -> Self {
+        let slot_of = |version: usize| {
+            let name = &port.versions[version].name;
+            let mut groups = groups.iter();
+            let group = groups.find(|(n, _)| n == name).map_or(0, |(_, id)| *id);
+            slots::slot(u32::try_from(version).unwrap_or_default(), group)
+        };
+        let counts: Vec<u32> = shares.entries.iter().map(|share| share.slots).collect();
+        let mut chosen = (0..counts.len()).filter(|&version| counts[version] > 0);
+        match (chosen.next(), chosen.next()) {
+            (None, _) => return Self::single(0),
+            (Some(only), None) => return Self::single(slot_of(only)),
+            (Some(_), Some(_)) => {}
+        }
+        let order = || table::schedule(&counts).into_iter().map(slot_of);
+        match port.selection {
+            Selection::Random => Self {
+                mode: mode::RANDOM,
+                slots: order().collect(),
+                schedule: None,
+            },
+            Selection::Sticky => Self {
+                mode: mode::STICKY,
+                slots: sticky(port, class, slot_of),
+                schedule: None,
+            },
+            Selection::Sequence => {
+                let versions = port.versions.iter().map(|v| Arc::clone(&v.name));
+                let class = class.and_then(|class| port.classes.get(class));
+                Self {
+                    mode: mode::SEQUENCE,
+                    slots: order().collect(),
+                    schedule: Some(Schedule {
+                        class: class.map(|class| Arc::clone(&class.name)),
+                        versions: versions.zip(counts).collect(),
+                    }),
+                }
+            }
+        }
+    }
+}
+
+/// The slots of a sticky table: of each version, then those in which the places are packed.
+fn sticky(port: &Port, class: Option<usize>, slot_of: impl Fn(usize) -> u32) -> Vec<u32> {
+    let mut found = vec![0; slots::STICKY_LENGTH as usize];
+    let versions = (0..port.versions.len()).map(slot_of);
+    for (slot, version) in found.iter_mut().zip(versions) {
+        *slot = version;
+    }
+    let places = table::places(&port.versions, &port.weights(class), port.when_unavailable);
+    for (place, version) in (0..).zip(places) {
+        let cell = &mut found[slots::cell_of(place) as usize];
+        *cell = slots::packed(*cell, place, version.into());
+    }
+    found
+}
