@@ -69,6 +69,12 @@ pub(crate) fn kubectl_sluice_shows_splits_nodes_and_where_a_connect_goes() -> Re
         let status = good(&format!("status --node {node}"))?;
         ensure!(status.contains(&format!("Node {node}: ready")), "{status}");
     }
+    let reports = good("get reports")?;
+    for node in &nodes {
+        ensure!(reports.contains(node), "{reports}");
+        let report = good(&format!("get report {node}"))?;
+        ensure!(report.contains("TrafficSplit asked/checkout"), "{report}");
+    }
     let status = good("status")?;
     for node in &nodes {
         ensure!(status.contains(node), "{status}");
@@ -85,6 +91,12 @@ pub(crate) fn kubectl_sluice_shows_splits_nodes_and_where_a_connect_goes() -> Re
             "get asked/nothing",
             "there is no TrafficSplit asked/nothing",
         ),
+        (
+            "get lrp asked/nothing",
+            "there is no LocalRedirectPolicy asked/nothing",
+        ),
+        ("get grants a/b", "a FrontendGrant is in no namespace"),
+        ("get checkout other", "there is no kind checkout"),
     ] {
         let output = ask(&bed, args)?;
         let said = said(&output);
