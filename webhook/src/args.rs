@@ -23,6 +23,21 @@ pub struct Args {
     #[arg(long, env = "SLUICE_CERT_DIR", value_name = "DIR")]
     pub cert_dir: PathBuf,
 
+    /// Authorities of callers, as PEM: who has no certificate of theirs is not answered. The API server needs one
+    /// then, in its admission configuration.
+    #[arg(long, env = "SLUICE_CLIENT_CA", value_name = "FILE")]
+    pub client_ca: Option<PathBuf>,
+
+    /// A common name that a caller's certificate may have. Any when left out; can be given more than once.
+    #[arg(
+        long,
+        env = "SLUICE_CLIENT_NAME",
+        value_name = "NAME",
+        value_delimiter = ',',
+        requires = "client_ca"
+    )]
+    pub client_name: Vec<String>,
+
     /// Where the API server's questions are answered, over TLS.
     #[arg(
         long,

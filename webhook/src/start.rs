@@ -35,7 +35,9 @@ async fn serve(args: &Args) -> Result<()> {
 
     let metrics = Arc::new(Metrics::default());
     let store = Store::default();
-    let certificates = Certificates::new(args.cert_dir.clone(), Arc::clone(&metrics));
+    let callers = args.client_ca.clone();
+    let callers = callers.map(|file| (file, args.client_name.clone()));
+    let certificates = Certificates::new(args.cert_dir.clone(), callers, Arc::clone(&metrics));
     let reasons = certificates.watch()?;
     certificates.reload(SystemTime::now());
     let router = router(&store, &metrics, &Limits::default());

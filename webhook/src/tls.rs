@@ -3,6 +3,7 @@
 //! What does not work is never taken: half a file, a key of another certificate, one that is not
 //! valid now. The certificate before it stays in use, and log and metrics say so.
 
+mod callers;
 mod certificate;
 mod follow;
 
@@ -16,11 +17,12 @@ use std::{
 use tokio_rustls::rustls::{
     self, ServerConfig,
     crypto::{CryptoProvider, ring},
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, ResolvesServerCert, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 use tracing::{info, warn};
 
+use callers::Callers;
 pub use certificate::{Certificate, CertificateError};
 pub use follow::WatchError;
 
@@ -32,6 +34,8 @@ pub struct Certificates {
     provider: Arc<CryptoProvider>,
     metrics: Arc<Metrics>,
     state: RwLock<State>,
+    /// Everybody may ask where there are none.
+    callers: Option<Arc<Callers>>,
 }
 
 #[derive(Default)]
@@ -42,27 +46,46 @@ struct State {
 }
 
 impl Certificates {
-    pub fn new(dir: PathBuf, metrics: Arc<Metrics>) -> Arc<Self> {
+    /// Callers need a certificate if a file with their authorities is given: of one of these common names,
+    /// where any are.
+    pub fn new(
+        dir: PathBuf,
+        callers: Option<(PathBuf, Vec<String>)>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let provider = Arc::new(ring::default_provider());
+        let callers =
+            callers.map(|(file, names)| Arc::new(Callers::new(file, names, Arc::clone(&provider))));
         Arc::new(Self {
             dir,
-            provider: Arc::new(ring::default_provider()),
+            provider,
             metrics,
             state: RwLock::default(),
+            callers,
         })
     }
 
     /// TLS 1.2 or later, HTTP/2 preferred.
     pub fn server_config(self: &Arc<Self>) -> Result<ServerConfig, rustls::Error> {
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        let config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()?;
+        let config = match &self.callers {
+            Some(callers) => {
+                let callers = Arc::clone(callers);
+                config.with_client_cert_verifier(callers as Arc<dyn ClientCertVerifier>)
+            }
+            None => config.with_no_client_auth(),
+        };
+        let mut config = config.with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
 
     /// Takes what the files hold, if it is another certificate and works. Reads files.
     pub fn reload(&self, now: SystemTime) {
+        if let Some(callers) = &self.callers {
+            callers.reload();
+        }
         let read = Certificate::read(&self.dir, &self.provider);
         let read = read.and_then(|new| new.valid_at(now).map(|()| new));
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -89,8 +112,11 @@ impl Certificates {
         }
     }
 
-    /// Whether callers can trust what they are shown.
+    /// Whether callers can trust what they are shown, and can be let in.
     pub fn is_valid(&self, now: SystemTime) -> Result<(), String> {
+        if let Some(callers) = &self.callers {
+            callers.is_known()?;
+        }
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let trouble = || {
             state

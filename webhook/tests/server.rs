@@ -10,8 +10,9 @@ mod files;
 mod reviews;
 
 use std::{
+    fs,
     net::IpAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -21,7 +22,7 @@ use std::{
 
 use axum::{body::Body, http::Version};
 use client::{Caller, Failure, allowed, question};
-use files::{Authority, Volume, now};
+use files::{Authority, Pair, Volume, now};
 use hyper::client::conn::http2;
 use serde_json::json;
 use sluice_webhook::{limits::Limits, metrics::Metrics, router, server::Server, tls::Certificates};
@@ -46,12 +47,17 @@ struct Running {
 }
 
 async fn serve(folder: &Path, authority: &Authority) -> Running {
-    serve_within(folder, authority, &Limits::default()).await
+    serve_within(folder, authority, &Limits::default(), None).await
 }
 
-async fn serve_within(folder: &Path, authority: &Authority, limits: &Limits) -> Running {
+async fn serve_within(
+    folder: &Path,
+    authority: &Authority,
+    limits: &Limits,
+    callers: Option<(PathBuf, Vec<String>)>,
+) -> Running {
     let metrics = Arc::new(Metrics::default());
-    let certificates = Certificates::new(folder.to_owned(), Arc::clone(&metrics));
+    let certificates = Certificates::new(folder.to_owned(), callers, Arc::clone(&metrics));
     let reasons = certificates.watch().expect("a folder");
     certificates.reload(now());
     let router = router(&reviews::store(), &metrics, limits);
@@ -66,6 +72,7 @@ async fn serve_within(folder: &Path, authority: &Authority, limits: &Limits) -> 
         caller: Caller {
             address,
             roots: authority.roots(),
+            shows: None,
         },
         certificates,
         metrics,
@@ -254,7 +261,7 @@ async fn one_address_cannot_keep_others_out() {
         patience: PATIENCE * 10,
         ..Limits::default()
     };
-    let running = serve_within(volume.path(), &authority, &limits).await;
+    let running = serve_within(volume.path(), &authority, &limits, None).await;
     // Connections that never ask, twice as many as one address may have.
     let mut silent = Vec::new();
     for _ in 0..128 {
@@ -292,6 +299,51 @@ async fn one_address_cannot_keep_others_out() {
         .await
         .expect("a connection");
     ask(&mut other).await.expect("an answer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_callers_are_known_nobody_else_is_answered() {
+    let (authority, mut volume) = (Authority::new(), Volume::empty());
+    volume.put(&authority.issue(1));
+    let (own, foreign, next) = (Authority::new(), Authority::new(), Authority::new());
+    let file = volume.path().join("client-ca.crt");
+    let callers = Some((file.clone(), vec!["api-server".to_owned()]));
+    let running = serve_within(volume.path(), &authority, &Limits::default(), callers).await;
+    let known = own.caller("api-server");
+    let asks = async |shows: Option<&Pair>| {
+        let caller = running.caller.showing(shows);
+        let mut sender = caller.http2().await?;
+        ask(&mut sender).await
+    };
+    // Without authorities nobody is let in, and no probe calls that ready.
+    assert!(asks(Some(&known)).await.is_err());
+    let ready = running.certificates.is_valid(now());
+    assert!(
+        ready.is_err_and(|text| text.contains("client-ca.crt") || text.contains("authorities"))
+    );
+
+    fs::write(&file, own.pem()).expect("written");
+    eventually("the authority", async || asks(Some(&known)).await.is_ok()).await;
+    assert_eq!(running.certificates.is_valid(now()), Ok(()));
+    for stranger in [
+        None,
+        Some(foreign.caller("api-server")),
+        Some(own.caller("somebody")),
+        Some(own.caller("")),
+    ] {
+        assert!(asks(stranger.as_ref()).await.is_err());
+    }
+    // A file that is broken changes nothing, another authority takes the place of the first.
+    fs::write(&file, "nothing").expect("written");
+    running.certificates.reload(now());
+    asks(Some(&known)).await.expect("an answer");
+    fs::write(&file, next.pem()).expect("written");
+    let promoted = next.caller("api-server");
+    eventually("the next authority", async || {
+        asks(Some(&promoted)).await.is_ok()
+    })
+    .await;
+    assert!(asks(Some(&known)).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

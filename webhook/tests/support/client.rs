@@ -19,10 +19,14 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+    rustls::{
+        ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    },
 };
 
-use crate::files::NAME;
+use crate::files::{NAME, Pair};
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -31,9 +35,20 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) struct Caller {
     pub(crate) address: SocketAddr,
     pub(crate) roots: RootCertStore,
+    /// Who it says it is: a certificate and its key.
+    pub(crate) shows: Option<(CertificateDer<'static>, String)>,
 }
 
 impl Caller {
+    /// The same, as somebody.
+    pub(crate) fn showing(&self, shows: Option<&Pair>) -> Self {
+        let shows = shows.map(|pair| (pair.der.clone(), pair.key.clone()));
+        Self {
+            shows,
+            ..self.clone()
+        }
+    }
+
     pub(crate) async fn connect(&self, protocol: &[u8]) -> Result<TlsStream<TcpStream>, Failure> {
         self.secure(protocol, TcpStream::connect(self.address).await?)
             .await
@@ -45,10 +60,16 @@ impl Caller {
         protocol: &[u8],
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, Failure> {
-        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(self.roots.clone())
-            .with_no_client_auth();
+            .with_root_certificates(self.roots.clone());
+        let mut config = match &self.shows {
+            Some((certificate, key)) => {
+                let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
+                config.with_client_auth_cert(vec![certificate.clone()], key)?
+            }
+            None => config.with_no_client_auth(),
+        };
         config.alpn_protocols = vec![protocol.to_vec()];
         stream.set_nodelay(true)?;
         let name = ServerName::try_from(NAME)?;

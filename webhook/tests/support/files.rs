@@ -8,8 +8,8 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SerialNumber,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+    SerialNumber, date_time_ymd,
 };
 use tempfile::TempDir;
 use tokio_rustls::rustls::{RootCertStore, pki_types::CertificateDer};
@@ -48,6 +48,19 @@ impl Authority {
 
     pub(crate) fn issue(&self, serial: u64) -> Pair {
         self.sign(serial, |_| {})
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// The certificate of a caller of this name.
+    pub(crate) fn caller(&self, name: &str) -> Pair {
+        self.sign(1, |params| {
+            let mut subject = DistinguishedName::new();
+            subject.push(DnType::CommonName, name);
+            params.distinguished_name = subject;
+        })
     }
 
     pub(crate) fn expired(&self) -> Pair {
