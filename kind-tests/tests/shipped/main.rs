@@ -27,6 +27,7 @@ use refused::a_missing_service_is_a_warning;
 use refused::each_bad_split_is_refused_by_its_layer_with_the_field;
 use refused::what_is_stored_without_the_webhook_does_not_act_and_says_so;
 use removed::what_is_removed_leaves_nothing_and_kube_proxy_takes_over;
+use replayed::git_sees_no_difference_after_defaults_and_status;
 use reported::programmed_waits_for_every_node_and_names_the_one_that_is_silent;
 use rights::every_right_is_used_and_none_is_missed;
 use rotated::reviews_go_on_while_certificates_change_and_pods_restart;
@@ -44,6 +45,7 @@ mod processes;
 mod race;
 mod refused;
 mod removed;
+mod replayed;
 mod reported;
 mod rights;
 mod rotated;
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
             test!(operator_and_webhook_are_pods_that_a_restricted_namespace_takes),
             test!(what_is_stored_without_the_webhook_does_not_act_and_says_so).lacking(own),
             test!(what_is_applied_twice_does_not_change).lacking(own),
+            test!(git_sees_no_difference_after_defaults_and_status).lacking(own),
             test!(programmed_waits_for_every_node_and_names_the_one_that_is_silent).lacking(own),
             test!(everybody_names_the_same_winner_of_a_race).lacking(own),
             test!(reviews_go_on_while_certificates_change_and_pods_restart).lacking(own),

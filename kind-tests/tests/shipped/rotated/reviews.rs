@@ -15,7 +15,7 @@ pub(super) const NAMESPACE: &str = "rotated";
 /// In a second.
 pub(super) const RATE: u32 = 200;
 const PACE: Pace = Pace {
-    at_once: 64,
+    at_once: 16,
     every: Some(Duration::from_micros(1_000_000 / RATE as u64)),
 };
 /// How long a machine that is busy may take for what is asked within seconds.
