@@ -32,7 +32,9 @@ pub use analysis::{
     ANALYSIS_BOUNDS, Analysis, AnalysisCheck, KernelSignal, MAX_CHECKS, MAX_FAILURES, ONE_SIGNAL,
     PrometheusSignal, Signal,
 };
-pub use caller::{CallerClass, MAX_CALLERS, NO_CALLER_WEIGHT};
+pub use caller::{
+    CALLER_PEERS_IN_ALL, CallerClass, MAX_CALLER_PEERS, MAX_CALLERS, NO_CALLER_WEIGHT,
+};
 pub use rollout::{
     AFTER_FITS, BlueGreen, Canary, HOLD_BOUNDS, MAX_STEPS, ONE_STRATEGY, ONE_WAIT, OnFailure,
     Promotion, Rollout, Step,
@@ -59,6 +61,7 @@ pub const TARGET_IS_VERSION: &str = "`rollout.target` is a version of the split"
 pub const PREVIEW_IS_CLASS: &str =
     "`rollout.blueGreen.preview` is the name of a class of `callers`";
 
+const PEERS_RULE: &str = "!has(self.callers) || self.callers.map(c, size(c.from)).sum() <= 64";
 const WEIGHTS_RULE: &str = "!has(self.callers) || self.callers.all(c, \
     c.weights.all(name, self.versions.exists(v, v.name == name)))";
 const TARGET_RULE: &str =
@@ -89,6 +92,7 @@ const PREVIEW_RULE: &str = "!has(self.rollout) || !has(self.rollout.blueGreen) \
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.versions.exists(v, v.weight > 0)").message(NO_WEIGHT),
+    validation = Rule::new(PEERS_RULE).message(CALLER_PEERS_IN_ALL),
     validation = Rule::new(WEIGHTS_RULE).message(WEIGHTS_NAME_VERSIONS),
     validation = Rule::new(TARGET_RULE).message(TARGET_IS_VERSION),
     validation = Rule::new(PREVIEW_RULE).message(PREVIEW_IS_CLASS)
@@ -119,7 +123,7 @@ pub struct TrafficSplitSpec {
     pub versions: Vec<Version>,
 
     /// Callers with weights of their own. The first class that a caller is in counts; who is in none
-    /// gets the versions by their own weights. Agents cannot do this yet.
+    /// gets the versions by their own weights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = MAX_CALLERS),
@@ -129,7 +133,7 @@ pub struct TrafficSplitSpec {
 
     /// How a connection gets its version. Sequence: in turn, by a schedule that is never more than
     /// one connection away from the exact share. Random: at random. Sticky: a client keeps its
-    /// version, and a change of weights moves as few clients as it can; agents cannot do this yet.
+    /// version, and a change of weights moves as few clients as it can.
     #[serde(default)]
     pub selection: Selection,
 

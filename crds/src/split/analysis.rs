@@ -96,7 +96,7 @@ pub enum Signal {
 /// A value that a Prometheus computes.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrometheusSignal {
-    /// Where it answers, a URL of http or https.
+    /// Where it answers, a URL of http or https. The operator asks it, from its own network.
     #[schemars(
         length(min = 1, max = 512),
         regex(pattern = r"^https?://[A-Za-z0-9\[]([-A-Za-z0-9_.:\]]*)(/[!-~]*)?$")

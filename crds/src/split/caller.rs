@@ -14,6 +14,11 @@ use crate::{
 /// The largest number of classes of callers.
 pub const MAX_CALLERS: usize = 16;
 
+/// The largest number of peers in all classes of a split together.
+pub const MAX_CALLER_PEERS: usize = 64;
+/// What is said of callers by very many peers: each node holds each of its pods against all of them.
+pub const CALLER_PEERS_IN_ALL: &str = "at most 64 peers in all classes of callers together";
+
 /// What is said of a class that gives every version nothing.
 pub const NO_CALLER_WEIGHT: &str = "at least one version needs a weight above 0 for these callers";
 

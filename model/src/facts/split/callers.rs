@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use sluice_crds::split::{
-    CallerClass as Class, MAX_CALLERS, MAX_VERSIONS, NO_CALLER_WEIGHT, Version,
-    WEIGHTS_NAME_VERSIONS,
+    CALLER_PEERS_IN_ALL, CallerClass as Class, MAX_CALLER_PEERS, MAX_CALLERS, MAX_VERSIONS,
+    NO_CALLER_WEIGHT, Version, WEIGHTS_NAME_VERSIONS,
 };
 
 use super::Weight;
@@ -31,6 +31,9 @@ pub(super) fn parse(
     faults: &mut Faults,
 ) -> Box<[CallerClass]> {
     faults.count("spec.callers", callers.len(), 0, MAX_CALLERS);
+    if callers.iter().map(|class| class.from.len()).sum::<usize>() > MAX_CALLER_PEERS {
+        faults.note("spec.callers", CALLER_PEERS_IN_ALL);
+    }
     let mut names = BTreeSet::new();
     let mut classes = Vec::with_capacity(callers.len());
     for (
