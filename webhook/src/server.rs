@@ -2,10 +2,27 @@
 //!
 //! A connection ends after a while in good order, so callers that keep one for ever spread over
 //! replicas again. At the end of the program what was begun is answered first.
+//!
+//! **Good order**: a caller that is not told writes its next question into a connection that has just been
+//! closed, and cannot know whether it was heard. By HTTP/2 it is told by GOAWAY; by HTTP/1.1, which API servers speak
+//! to webhooks, only an answer can say so. So a connection of that kind is closed by its next answer.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use axum::{Extension, Router};
+use axum::{
+    Extension, Router,
+    extract::{Request, State},
+    http::{HeaderValue, Version, header},
+    middleware::{self, Next},
+    response::Response,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -49,6 +66,19 @@ pub struct Server {
     metrics: Arc<Metrics>,
 }
 
+/// How near the end is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Open,
+    /// Callers are told to go elsewhere, and answered.
+    Leaving,
+    Closed,
+}
+
+/// Whether a connection is to end with its next answer.
+#[derive(Clone, Default)]
+struct Farewell(Arc<AtomicBool>);
+
 impl Server {
     pub fn new(router: Router, tls: ServerConfig, metrics: Arc<Metrics>) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
@@ -70,13 +100,22 @@ impl Server {
         }
     }
 
-    /// Serves until `ended`; returns when everything that was begun is answered.
-    pub async fn serve(self, listener: TcpListener, ended: impl Future<Output = ()>) {
+    /// Serves until `asked` to end, and for so long after it; returns when everything that was begun is answered.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        asked: impl Future<Output = ()>,
+        linger: Duration,
+    ) {
         let server = Arc::new(self);
         let seats = Arc::new(Semaphore::new(CONNECTIONS as usize));
         let shares = Shares::of_each(CONNECTIONS_OF_ONE);
-        let (ending, end) = watch::channel(false);
-        let mut ended = pin!(ended);
+        let (stage, seen) = watch::channel(Stage::Open);
+        let mut ended = pin!(async {
+            asked.await;
+            stage.send_replace(Stage::Leaving);
+            sleep(linger).await;
+        });
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -100,7 +139,7 @@ impl Server {
                 (Ok(share), Ok(seat)) => {
                     let server = Arc::clone(&server);
                     let seats = (share, seat);
-                    tokio::spawn(server.converse(stream, peer, seats, end.clone()));
+                    tokio::spawn(server.converse(stream, peer, seats, seen.clone()));
                 }
                 _ => {
                     server.metrics.connections_refused.inc();
@@ -108,7 +147,7 @@ impl Server {
             }
         }
         drop(listener);
-        ending.send_replace(true);
+        stage.send_replace(Stage::Closed);
         if timeout(DRAIN, seats.acquire_many(CONNECTIONS))
             .await
             .is_err()
@@ -122,39 +161,74 @@ impl Server {
         stream: TcpStream,
         peer: Peer,
         _seats: (OwnedSemaphorePermit, OwnedSemaphorePermit),
-        mut end: watch::Receiver<bool>,
+        mut stage: watch::Receiver<Stage>,
     ) {
         let _open = self.metrics.connected();
         let Ok(Ok(stream)) = timeout(GREETING, self.acceptor.accept(stream)).await else {
             self.metrics.handshakes_failed.inc();
             return;
         };
-        let router = self.router.clone().layer(Extension(peer));
+        let farewell = Farewell::default();
+        let told = middleware::from_fn_with_state(farewell.clone(), Farewell::add);
+        let router = self.router.clone().layer(Extension(peer)).layer(told);
         let service = TowerToHyperService::new(router);
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
-        // An error means that the server is gone, which is an end too.
-        let asked = async {
-            tokio::select! {
-                _ = end.wait_for(|end| *end) => {}
-                () = sleep(AGE) => {}
-            }
+        // It is known which it is: waiting for the first bytes to find out, a connection would end unheard.
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let builder = match is_http2 {
+            true => self.builder.clone().http2_only(),
+            false => self.builder.clone().http1_only(),
         };
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        // Who comes now was sent here in spite of it all, and asks at least once.
+        let came_late = *stage.borrow() != Stage::Open;
         let outcome = tokio::select! {
             outcome = connection.as_mut() => Some(outcome),
-            () = asked => None,
+            () = reached(&mut stage, Stage::Leaving) => None,
         };
         let outcome = match outcome {
             Some(outcome) => outcome,
             None => {
-                connection.as_mut().graceful_shutdown();
-                match timeout(DRAIN, connection).await {
-                    Ok(outcome) => outcome,
-                    Err(_) => return,
+                farewell.say();
+                if is_http2 && !came_late {
+                    connection.as_mut().graceful_shutdown();
+                }
+                tokio::select! {
+                    outcome = connection.as_mut() => outcome,
+                    () = reached(&mut stage, Stage::Closed) => {
+                        connection.as_mut().graceful_shutdown();
+                        match timeout(DRAIN, connection).await {
+                            Ok(outcome) => outcome,
+                            Err(_) => return,
+                        }
+                    }
                 }
             }
         };
         if let Err(error) = outcome {
             debug!("a connection broke: {error}");
         }
+    }
+}
+
+/// Waits for this stage; a connection reaches each by its age, too.
+async fn reached(stage: &mut watch::Receiver<Stage>, wanted: Stage) {
+    // An error means that the server is gone, which is an end too.
+    let _ = timeout(AGE, stage.wait_for(|stage| *stage >= wanted)).await;
+}
+
+impl Farewell {
+    fn say(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// The middleware that says it, where a header is the way to.
+    async fn add(State(farewell): State<Self>, request: Request, next: Next) -> Response {
+        let by_header = request.version() < Version::HTTP_2;
+        let mut response = next.run(request).await;
+        if by_header && farewell.0.load(Ordering::Relaxed) {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response
     }
 }

@@ -7,7 +7,7 @@ use sluice_runtime::{
     admin::{self, Admin},
     shutdown::Shutdown,
 };
-use tokio::{net::TcpListener, time::sleep};
+use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::{
@@ -57,11 +57,7 @@ async fn serve(args: &Args) -> Result<()> {
         shutdown: shutdown.clone(),
     };
     let admin = admin.serve(admin::router().with_state(health), shutdown.clone());
-    let lingered = async {
-        shutdown.asked().await;
-        sleep(args.linger).await;
-    };
-    let work = server.serve(listener, lingered);
+    let work = server.serve(listener, shutdown.asked(), args.linger);
     tokio::select! {
         (served, ()) = async { tokio::join!(admin, work) } => Ok(served?),
         () = store.follow(&api_server) => Ok(()),

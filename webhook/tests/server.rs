@@ -4,6 +4,8 @@
 
 #[path = "support/client.rs"]
 mod client;
+#[path = "server/ending.rs"]
+mod ending;
 #[path = "support/files.rs"]
 mod files;
 #[path = "support/reviews.rs"]
@@ -66,7 +68,7 @@ async fn serve_within(
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let (end, ended) = oneshot::channel::<()>();
-    let served = tokio::spawn(server.serve(listener, async { drop(ended.await) }));
+    let served = tokio::spawn(server.serve(listener, async { drop(ended.await) }, Duration::ZERO));
     tokio::spawn(Arc::clone(&certificates).follow(reasons));
     Running {
         caller: Caller {
