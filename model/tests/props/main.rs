@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may")]
 
 mod admitting;
+mod bending;
 mod choosing;
 mod clients;
 mod compiling;
