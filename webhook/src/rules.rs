@@ -89,6 +89,9 @@ pub fn remedy(reason: Reason) -> Option<&'static str> {
         Reason::AddressNotGranted => {
             Some("it changes nothing until a cluster admin adds a FrontendGrant")
         }
+        Reason::ServiceSelectsNothing => Some("give it one, or name a Service for the version"),
+        Reason::NoPodsSelected => Some("take the label out of one of them"),
+        Reason::Shadowed => Some("put it before, or take it out"),
         Reason::AddressReserved => Some("name an address that is nobody else's"),
         _ => None,
     }

@@ -214,12 +214,75 @@ fn what_may_still_come_is_a_warning() {
         ),
         (
             versions(json!([{"name": "a", "weight": 1, "pods": {"matchLabels": {"a": "b"}}}])),
-            "spec.versions[0].pods: the split's Service has no selector, so it has no pods of its own",
+            "spec.versions[0].pods: the split's Service has no selector, so it has no pods of its own; \
+             give it one, or name a Service for the version",
         ),
     ];
     for (change, text) in table {
         let said = judge(&shop([]), None, &split("a", 1, change.clone()));
         assert_eq!(said, [format!("warn {text}")], "{change}");
+    }
+}
+
+/// Groups that the operator is still to make are nobody's to be warned of.
+#[test]
+fn pods_that_no_service_can_select_are_warned_of() {
+    let mut checkout = service("checkout", "10.96.0.10");
+    checkout["spec"]["selector"] = json!({"app": "checkout", "track": "live"});
+    let index = shop([checkout]);
+    let by = |labels: Value| {
+        let version = json!({"name": "a", "weight": 1, "pods": {"matchLabels": labels}});
+        judge(&index, None, &split("a", 1, versions(json!([version]))))
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(by(json!({"version": "v1"})), none);
+    assert_eq!(
+        by(json!({"track": "canary"})),
+        [
+            "warn spec.versions[0].pods: the split's Service selects track=live and this version \
+             track=canary: no pod is both; take the label out of one of them"
+        ]
+    );
+}
+
+#[test]
+fn a_class_that_comes_too_late_is_warned_of() {
+    let everybody = || json!({"namespaces": {}});
+    let team = || json!({"namespaces": {"matchLabels": {"team": "qa"}}});
+    let own = || json!({"pods": {}});
+    let robot = || json!({"pods": {}, "serviceAccounts": ["robot"]});
+    let robots = || json!({"serviceAccounts": ["robot", "other"]});
+    let labelled = || json!({"pods": {"matchLabels": {"a": "b"}}});
+    let between = || json!({"namespaces": {"matchLabels": {"x": "y"}}, "serviceAccounts": ["z"]});
+    for (first, second, last, names) in [
+        (everybody(), between(), json!([labelled()]), "\"a\""),
+        (own(), team(), json!([team(), robot()]), "\"b\" or \"a\""),
+        (robots(), between(), json!([robot()]), "\"a\""),
+        (labelled(), between(), json!([labelled()]), "\"a\""),
+        (own(), between(), json!([team()]), ""),
+        (team(), between(), json!([own()]), ""),
+        (robot(), between(), json!([robots()]), ""),
+        (robot(), between(), json!([own()]), ""),
+        (labelled(), between(), json!([own()]), ""),
+        (own(), between(), json!([robot(), team()]), ""),
+    ] {
+        let class =
+            |name: &str, from: Value| json!({"name": name, "from": from, "weights": {"stable": 1}});
+        let callers = [
+            class("a", json!([first])),
+            class("b", json!([second])),
+            class("c", last),
+        ];
+        let change = json!({"callers": callers});
+        let mut said = judge(&shop([]), None, &split("a", 1, change.clone()));
+        said.retain(|line| !line.contains("agents cannot program this yet"));
+        let wanted = (!names.is_empty()).then(|| {
+            format!(
+                "warn spec.callers[2].from: nobody is ever in class \"c\": whom it names is in \
+                 {names} before; put it before, or take it out"
+            )
+        });
+        assert_eq!(said, Vec::from_iter(wanted), "{change}");
     }
 }
 

@@ -20,6 +20,11 @@ enum Requirement {
 }
 
 impl Selector {
+    /// Whether it means every object, whatever its labels are.
+    pub fn is_everything(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         let is_one_of = |key: &Arc<str>, values: &[Arc<str>]| {
             let value = labels.get(&**key);

@@ -3,6 +3,7 @@
 mod analysis;
 mod callers;
 mod rollout;
+mod shadow;
 mod shift;
 
 use std::{collections::BTreeSet, sync::Arc};

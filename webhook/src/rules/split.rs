@@ -42,6 +42,8 @@ pub(super) fn judge(
         before.retain(is_excused);
     }
     let mut found = findings(&key, &parsed, cluster);
+    let fact = parsed.fact.as_ref();
+    found.extend(fact.into_iter().flat_map(|fact| fact.shadowed_callers(&key)));
     found.extend(command::fault(key, &new.metadata));
     Verdict::of(found, &before)
 }
