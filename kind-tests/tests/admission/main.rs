@@ -16,7 +16,6 @@ use hinted::hints_that_mean_nothing_are_warned_of_and_never_refused;
 use reviewed::a_left_out_service_is_filled_in_and_git_sees_no_difference;
 use reviewed::certificates_change_while_splits_are_applied;
 use reviewed::what_was_stored_before_the_webhook_can_be_changed;
-use shown::kubectl_shows_what_the_documentation_says;
 use table::each_layer_answers_each_object_as_the_table_says;
 
 mod asked;
@@ -25,7 +24,6 @@ mod found;
 mod gone;
 mod hinted;
 mod reviewed;
-mod shown;
 mod table;
 
 fn main() -> ExitCode {
@@ -49,7 +47,6 @@ fn main() -> ExitCode {
             test!(what_was_stored_before_the_webhook_can_be_changed),
             test!(certificates_change_while_splits_are_applied),
             test!(each_layer_answers_each_object_as_the_table_says),
-            test!(kubectl_shows_what_the_documentation_says),
             test!(hints_that_mean_nothing_are_warned_of_and_never_refused),
             test!(a_webhook_that_is_gone_stops_nothing_but_changes_of_policies),
         ],

@@ -32,6 +32,7 @@ use reported::programmed_waits_for_every_node_and_names_the_one_that_is_silent;
 use rights::every_right_is_used_and_none_is_missed;
 use rotated::reviews_go_on_while_certificates_change_and_pods_restart;
 use shared_out::a_split_is_exact_as_soon_as_it_is_programmed;
+use shown::kubectl_shows_what_the_documentation_says;
 use upgraded::no_connect_fails_while_all_images_change;
 
 mod applied;
@@ -50,6 +51,7 @@ mod reported;
 mod rights;
 mod rotated;
 mod shared_out;
+mod shown;
 mod upgraded;
 
 fn main() -> ExitCode {
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
             test!(what_is_stored_without_the_webhook_does_not_act_and_says_so).lacking(own),
             test!(what_is_applied_twice_does_not_change).lacking(own),
             test!(git_sees_no_difference_after_defaults_and_status).lacking(own),
+            test!(kubectl_shows_what_the_documentation_says).lacking(own),
             test!(programmed_waits_for_every_node_and_names_the_one_that_is_silent).lacking(own),
             test!(everybody_names_the_same_winner_of_a_race).lacking(own),
             test!(reviews_go_on_while_certificates_change_and_pods_restart).lacking(own),
