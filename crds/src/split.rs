@@ -156,8 +156,7 @@ pub struct TrafficSplitSpec {
     #[schemars(with = "bool")]
     pub cap_by_readiness: Option<bool>,
 
-    /// What becomes of connections that are open when weights change. They stay when left out.
-    /// Agents cannot do anything else yet.
+    /// What becomes of TCP connections that are open when weights change. They stay when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "OnShift")]
     pub on_shift: Option<OnShift>,

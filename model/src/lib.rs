@@ -30,6 +30,7 @@ pub mod oracle;
 pub mod pass;
 pub mod plan;
 pub mod rollup;
+pub mod shift;
 pub mod sticky;
 pub mod table;
 mod weights;

@@ -11,6 +11,7 @@
 
 #![no_std]
 
+pub mod client;
 pub mod datagrams;
 pub mod keys;
 pub mod maps;

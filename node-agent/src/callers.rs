@@ -70,26 +70,32 @@ impl Tree {
     }
 }
 
-/// The cgroups of these pods, those of their containers among them: a pod's processes are in cgroups below its own.
-pub fn within(root: &Path, pods: &BTreeSet<u64>) -> BTreeSet<u64> {
-    let mut found = BTreeSet::new();
+/// The cgroups of these pods, each with its pod's own: a pod's processes are in cgroups below that.
+pub fn within(root: &Path, pods: &BTreeSet<u64>) -> BTreeMap<u64, u64> {
+    let mut found = BTreeMap::new();
     if !pods.is_empty() {
-        gather(root, pods, false, &mut found);
+        gather(root, pods, None, &mut found);
     }
     found
 }
 
-fn gather(folder: &Path, pods: &BTreeSet<u64>, is_inside: bool, found: &mut BTreeSet<u64>) {
+fn gather(
+    folder: &Path,
+    pods: &BTreeSet<u64>,
+    inside: Option<u64>,
+    found: &mut BTreeMap<u64, u64>,
+) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let Ok(data) = entry.metadata() else { continue };
         if !data.is_dir() {
             continue;
         }
-        let is_inside = is_inside || pods.contains(&data.ino());
-        if is_inside {
-            found.insert(data.ino());
+        let own = pods.get(&data.ino()).copied();
+        let inside = inside.or(own);
+        if let Some(pod) = inside {
+            found.insert(data.ino(), pod);
         }
-        gather(&entry.path(), pods, is_inside, found);
+        gather(&entry.path(), pods, inside, found);
     }
 }
 

@@ -43,6 +43,7 @@ impl Counts {
         self.sockets.looks += look.looks;
         self.sockets.ended_udp += look.ended_udp;
         self.sockets.ended_tcp += look.ended_tcp;
+        self.sockets.shifted += look.shifted;
         self.sockets.failed += look.failed;
     }
 
@@ -108,6 +109,11 @@ impl metrics::Sample for Sample {
                 "socket_looks",
                 "Looks at all sockets for those whose backend has gone",
                 counts.sockets.looks,
+            ),
+            (
+                "connections_shifted",
+                "TCP connections that were ended because the weights of a split had changed",
+                counts.sockets.shifted,
             ),
             (
                 "socket_looks_failed",

@@ -1,4 +1,4 @@
-//! Ends sockets whose backend has gone.
+//! Ends sockets whose backend has gone, and connections that a shift of weights moves elsewhere.
 //!
 //! A connected UDP socket goes on sending to the backend that it was given, also when nobody is there any
 //! more: a resolver may keep one for days. So it is ended, its owner reads an error, and its next connect
@@ -10,25 +10,31 @@
 //! *frontend* and carries nothing was connected before our programs were there: it may be with any
 //! backend that the frontend had since it was first seen, so it is ended when one of these goes. But one of
 //! a pod that opted out carries nothing because it is not ours, and is left alone.
+//!
+//! TCP connections stay where they are, unless their Service wants them to end with their backend, or a split whose
+//! weights have changed wants some of them moved: see [`shifts`].
 
+mod end;
 pub mod judge;
+pub mod shifts;
 pub mod spaces;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    thread,
     time::Duration,
 };
 
+use nix::time::{ClockId, clock_gettime};
+
 use sluice_model::key::Frontend;
-use sluice_node_abi::values::Socket;
+use sluice_node_abi::{client, values::Socket};
 use tokio::{
-    sync::{oneshot, watch},
+    sync::watch,
     time::{Instant, sleep_until},
 };
 use tracing::{info, warn};
@@ -38,14 +44,17 @@ use crate::{
     callers,
     diag::{Connected, Diag, Family, Protocol},
     maps::Maps,
+    node,
     program::Survey,
 };
+use end::{Condemned, on_a_thread};
 use judge::{Found, Judgement, Scope, Service};
+use shifts::{Live, Shifts, Wishes};
 use spaces::Space;
 
 /// Between two looks at least, however fast the agent passes.
 const PAUSE: Duration = Duration::from_millis(200);
-/// After a change, and while something fails: a connect that was on its way had not shown itself.
+/// After a change, while something fails (a connect that was on its way had not shown itself), and while a shift goes on.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// What came of looks.
@@ -54,6 +63,8 @@ pub struct Look {
     pub looks: u64,
     pub ended_udp: u64,
     pub ended_tcp: u64,
+    /// Connections that were ended because weights had shifted.
+    pub shifted: u64,
     pub failed: u64,
 }
 
@@ -68,6 +79,7 @@ pub struct Sockets<M> {
     idle: Duration,
     /// Sockets from before our programs, by namespace and cookie, with the backends that they may be with.
     before: HashMap<(u64, u64), BTreeSet<SocketAddr>>,
+    shifts: Shifts,
     obstacle: Option<String>,
 }
 
@@ -80,6 +92,8 @@ pub struct Storage {
 /// The sockets of one network namespace.
 struct Seen {
     space: Space,
+    /// Its cookie, unless it is the host's.
+    network: Option<u64>,
     sockets: Vec<Connected>,
 }
 
@@ -87,6 +101,8 @@ struct Seen {
 #[derive(Default)]
 struct View {
     seen: Vec<Seen>,
+    /// By cgroup, in or below that of a pod that something is different about: the pod's.
+    pods: BTreeMap<u64, u64>,
     failures: Vec<io::Error>,
 }
 
@@ -106,6 +122,7 @@ impl<M: Maps + 'static> Sockets<M> {
             storage: Arc::new(storage),
             idle,
             before: HashMap::new(),
+            shifts: Shifts::default(),
             obstacle: None,
         }
     }
@@ -117,7 +134,7 @@ impl<M: Maps + 'static> Sockets<M> {
             let began = Instant::now();
             self.turns.borrow_and_update();
             let Ok(look) = self.look().await else { return };
-            let next = if changed || look.failed > 0 {
+            let next = if changed || look.failed > 0 || self.shifts.is_any_under_way() {
                 AGAIN
             } else {
                 self.idle
@@ -135,20 +152,27 @@ impl<M: Maps + 'static> Sockets<M> {
 
     /// One look at everything; ends what has to end.
     pub async fn look(&mut self) -> Result<Look, Ended> {
-        let scope = self.agent.ask(|agent| judge::scope(agent)).await?;
+        let question = |agent: &mut _| (judge::scope(agent), Wishes::of(agent));
+        let (mut scope, wishes) = self.agent.ask(question).await?;
+        // Later than the writes, so that what was opened from now on has been chosen by what is asked for.
+        let now = since_boot();
+        let shifted = self.shifts.note(wishes, now);
+        scope.with_tcp |= !shifted.is_empty();
         let view = self.view(scope).await;
         let wanted = view.seen.iter().flat_map(|seen| &seen.sockets);
         let wanted: BTreeSet<Frontend> = wanted.filter_map(judge::frontend_of).collect();
         let judgement = self
             .agent
-            .ask(move |agent| judge::judge(agent, &wanted))
+            .ask(move |agent| judge::judge(agent, &wanted, &shifted))
             .await?;
         let Some(judgement) = judgement else {
             return Ok(Look::default());
         };
-        let View { seen, failures } = view;
-        let condemned = self.condemn(seen, &judgement);
-        let (mut look, mut failed) = end_all(condemned).await;
+        let live = live(&view, &judgement);
+        let moved = self.shifts.look(&judgement.moving, &live, now);
+        let View { seen, failures, .. } = view;
+        let condemned = self.condemn(seen, &judgement, &moved);
+        let (mut look, mut failed) = end::all(condemned).await;
         look.looks = 1;
         look.failed += failures.len() as u64;
         failed.extend(failures);
@@ -165,34 +189,57 @@ impl<M: Maps + 'static> Sockets<M> {
             let mut view = View::default();
             let (spaces, failures) = spaces::below(&root);
             view.failures.extend(failures);
-            let opted_out = callers::within(&root, &scope.opted_out);
-            let is_not_ours = |socket: &Connected| {
-                let is_apart = |cgroup| opted_out.contains(&cgroup);
-                socket.state.is_none() && socket.cgroup.is_some_and(is_apart)
+            let pods = if scope.with_tcp {
+                &scope.callers
+            } else {
+                &scope.opted_out
             };
+            view.pods = callers::within(&root, pods);
+            let is_not_ours = |socket: &Connected| {
+                let pod = socket.cgroup.and_then(|cgroup| view.pods.get(&cgroup));
+                socket.state.is_none() && pod.is_some_and(|pod| scope.opted_out.contains(pod))
+            };
+            let host = node::network_cookie()?;
+            let mut seen = Vec::new();
             for space in spaces {
-                match list(&space, scope.with_tcp, &storage.map, &kept) {
-                    Ok(mut sockets) => {
+                match list(&space, scope.with_tcp, host, &storage.map, &kept) {
+                    Ok((network, mut sockets)) => {
                         sockets.retain(|socket| !is_not_ours(socket));
-                        view.seen.push(Seen { space, sockets });
+                        seen.push(Seen {
+                            space,
+                            network,
+                            sockets,
+                        });
                     }
                     Err(error) => view.failures.push(error),
                 }
             }
+            view.seen = seen;
             Ok(view)
         });
         let view = view.await.and_then(|view| view);
         view.unwrap_or_else(|error| View {
-            seen: Vec::new(),
             failures: vec![error],
+            ..View::default()
         })
     }
 
     /// Keeps the sockets that have to end, and remembers those of before our programs.
-    fn condemn(&mut self, seen: Vec<Seen>, judgement: &Judgement) -> Vec<Seen> {
+    fn condemn(
+        &mut self,
+        seen: Vec<Seen>,
+        judgement: &Judgement,
+        moved: &BTreeSet<u64>,
+    ) -> Vec<Condemned> {
         let mut before = HashMap::new();
         let mut condemned = Vec::new();
-        for Seen { space, mut sockets } in seen {
+        for Seen {
+            space, mut sockets, ..
+        } in seen
+        {
+            let shifted = sockets.iter();
+            let shifted = shifted.filter(|socket| moved.contains(&socket.cookie()));
+            let shifted: Vec<_> = shifted.copied().collect();
             sockets.retain(|socket| {
                 let found = judge::frontend_of(socket).map(|front| judgement.of(&front));
                 match found {
@@ -215,8 +262,12 @@ impl<M: Maps + 'static> Sockets<M> {
                     Some(_) => false,
                 }
             });
-            if !sockets.is_empty() {
-                condemned.push(Seen { space, sockets });
+            if !sockets.is_empty() || !shifted.is_empty() {
+                condemned.push(Condemned {
+                    space,
+                    gone: sockets,
+                    shifted,
+                });
             }
         }
         self.before = before;
@@ -232,6 +283,10 @@ impl<M: Maps + 'static> Sockets<M> {
                 ..
             } = look;
             info!(udp, tcp, "ended sockets whose backend has gone");
+        }
+        if look.shifted > 0 {
+            let connections = look.shifted;
+            info!(connections, "ended connections, since weights have shifted");
         }
         let obstacle = failures.first().map(ToString::to_string);
         if obstacle != self.obstacle {
@@ -259,10 +314,12 @@ impl Storage {
 fn list(
     space: &Space,
     with_tcp: bool,
+    host: u64,
     storage: &OwnedFd,
     kept: &HashMap<u64, Socket>,
-) -> io::Result<Vec<Connected>> {
+) -> io::Result<(Option<u64>, Vec<Connected>)> {
     space.enter()?;
+    let network = node::network_cookie()?;
     let diag = Diag::open()?;
     let mut found = Vec::new();
     for family in Family::ALL {
@@ -275,56 +332,38 @@ fn list(
             found.extend(diag.connected(family, Protocol::Tcp, storage.as_fd())?);
         }
     }
-    Ok(found)
+    Ok((Some(network).filter(|network| *network != host), found))
 }
 
-async fn end_all(condemned: Vec<Seen>) -> (Look, Vec<io::Error>) {
-    if condemned.is_empty() {
-        return (Look::default(), Vec::new());
+/// The connections that shifts have to do with.
+fn live(view: &View, judgement: &Judgement) -> Live {
+    let mut live = Live::new();
+    if judgement.moving.is_empty() {
+        return live;
     }
-    let ended = on_a_thread(move || {
-        let (mut look, mut failures) = (Look::default(), Vec::new());
-        for Seen { space, sockets } in condemned {
-            let diag = space.enter().and_then(|()| Diag::open());
-            for socket in sockets {
-                let ended = match &diag {
-                    Ok(diag) => diag.end(&socket),
-                    Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-                };
-                match (ended, socket.protocol) {
-                    (Ok(false), _) => {}
-                    (Ok(true), Protocol::Udp) => look.ended_udp += 1,
-                    (Ok(true), Protocol::Tcp) => look.ended_tcp += 1,
-                    (Err(error), _) => {
-                        look.failed += 1;
-                        failures.push(error);
-                    }
-                }
-            }
+    let seen = view.seen.iter();
+    let sockets = seen.flat_map(|seen| seen.sockets.iter().map(|socket| (seen.network, socket)));
+    for (network, socket) in sockets {
+        if socket.protocol != Protocol::Tcp || socket.state.is_none() {
+            continue;
         }
-        (look, failures)
-    });
-    ended.await.unwrap_or_else(|error| {
-        (
-            Look {
-                failed: 1,
-                ..Look::default()
-            },
-            vec![error],
-        )
-    })
+        let front = judge::frontend_of(socket);
+        let Some(moving) = front.and_then(|front| judgement.moving_at(&front)) else {
+            continue;
+        };
+        let pod = socket.cgroup.and_then(|cgroup| view.pods.get(&cgroup));
+        let pod = pod.copied();
+        let client = match network {
+            Some(network) => network,
+            None => pod.map_or(client::HOST, client::of_pod),
+        };
+        moving.add_to(&mut live, socket, client, pod);
+    }
+    live
 }
 
-/// Runs on a thread that ends with the work: it may go from one network namespace to another.
-async fn on_a_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<T> {
-    let (sender, done) = oneshot::channel();
-    thread::Builder::new()
-        .name("sockets".to_owned())
-        .spawn(move || {
-            // Fails only when the one who asked went away.
-            let _ = sender.send(work());
-        })?;
-    done.await.map_err(io::Error::other)
+/// By the clock that the programs note the times of connects by.
+fn since_boot() -> Duration {
+    // It fails for clocks that there are none of.
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }

@@ -17,6 +17,7 @@ use aya_ebpf::{
     programs::SockAddrContext,
 };
 use sluice_node_abi::{
+    client,
     datagrams::Datagrams,
     keys::{Address, AffinityKey, ClassKey, FrontendKey},
     maps::{Setting, capacity},
@@ -163,14 +164,14 @@ impl Tables for Kernel {
     #[inline(always)]
     fn client(&self) -> u64 {
         if self.sock_addr.is_null() {
-            return HOST;
+            return client::HOST;
         }
         // SAFETY: the context is valid while the program runs.
         let network = unsafe { bpf_get_netns_cookie(self.sock_addr.cast()) };
         if network != setting(Setting::HostNetwork) {
             return network;
         }
-        caller().map_or(HOST, |(cgroup, _)| cgroup | CGROUP)
+        caller().map_or(client::HOST, |(cgroup, _)| client::of_pod(cgroup))
     }
 
     #[inline(always)]
@@ -193,9 +194,6 @@ impl Tables for Kernel {
         unsafe { bpf_get_prandom_u32() }
     }
 }
-
-/// Keeps the ids of cgroups apart from the cookies of networks.
-const CGROUP: u64 = 1 << 63;
 
 /// At most so many levels of the tree of cgroups have pods.
 const LEVELS: u32 = 8;
@@ -263,9 +261,6 @@ fn table_of_class(root: u32) -> u32 {
 pub fn has_opted_out() -> bool {
     caller().is_some_and(|(_, row)| row.flags & caller::OPTED_OUT != 0)
 }
-
-/// The client that all other processes in the host's network are.
-const HOST: u64 = 0;
 
 /// The frontends as `front` sees them, for the process that runs.
 pub struct View<'a>(pub &'a SockAddrContext);

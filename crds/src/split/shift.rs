@@ -19,7 +19,8 @@ pub const DRAIN_PACE: &str = "above 0%";
 )]
 pub struct OnShift {
     /// Keep: they stay until they end by themselves. Drain: those above the new share are ended
-    /// little by little. Cut: those above the new share are ended at once.
+    /// little by little. Cut: those above the new share are ended at once. Who comes back is chosen by the
+    /// new weights, and not moved again.
     #[serde(default)]
     pub connections: Connections,
 
@@ -33,7 +34,8 @@ pub struct OnShift {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Drain {
-    /// The part of the connections that is ended in each minute, such as 20%.
+    /// The part that is ended in each minute, such as 20%: of those connections of a node that are above the new share when
+    /// the weights change.
     #[schemars(length(max = 16), regex(pattern = PERCENT))]
     #[x_kube(validation = Rule::new("self.matches('[1-9]')").message(DRAIN_PACE))]
     pub per_minute: String,

@@ -4,19 +4,15 @@
 //! would send connections where nobody asked for them.
 
 use crate::{
-    facts::split::{Fact, Shift},
+    facts::split::Fact,
     finding::{Finding, Reason},
     key::SplitKey,
 };
 
 pub(super) fn missing(key: &SplitKey, split: &Fact) -> Vec<Finding> {
-    let asked = [
-        (split.on_shift != Shift::Keep, "spec.onShift"),
-        (split.rollout.is_some(), "spec.rollout"),
-    ];
-    let asked = asked.into_iter().filter(|(asked, _)| *asked);
     let detail = "agents cannot program this yet; until then the Service serves without the split";
+    let asked = split.rollout.iter().map(|_| "spec.rollout");
     asked
-        .map(|(_, field)| Finding::new(key.clone(), Reason::FeatureMissing, detail).at(field))
+        .map(|field| Finding::new(key.clone(), Reason::FeatureMissing, detail).at(field))
         .collect()
 }

@@ -18,6 +18,7 @@ mod lifeline;
 mod planning;
 mod restarting;
 mod rolling;
+mod shifting;
 mod world;
 
 use proptest::test_runner::{Config, FileFailurePersistence};

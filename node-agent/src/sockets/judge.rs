@@ -7,15 +7,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use sluice_model::{
-    desired::{Desired, Port},
+    desired::{Desired, PortId, Version},
     index::Snapshot,
-    key::{self, Frontend},
+    key::{self, Frontend, ServiceKey},
 };
 use sluice_node_abi::{keys, values::Socket};
 
+use super::shifts::{Moving, Shifted};
 use crate::{
     agent::Agent,
     diag::{Connected, Protocol},
@@ -28,6 +30,9 @@ pub struct Judgement {
     services: BTreeMap<Frontend, Service>,
     /// Inputs have told everything: a frontend that nobody wants is gone.
     whole: bool,
+    /// Ports whose weights have shifted.
+    pub moving: Vec<Arc<Moving>>,
+    moving_at: BTreeMap<Frontend, Arc<Moving>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +57,11 @@ impl Judgement {
             None if self.whole => Found::Gone,
             None => Found::Unknown,
         }
+    }
+
+    /// The port that the frontend is of, if its weights have shifted.
+    pub fn moving_at(&self, front: &Frontend) -> Option<&Moving> {
+        self.moving_at.get(front).map(Arc::as_ref)
     }
 }
 
@@ -106,7 +116,9 @@ pub fn has_lost(known: &BTreeSet<SocketAddr>, found: Found<'_>) -> bool {
 pub struct Scope {
     /// Any Service wants its TCP connections to end with their backends.
     pub with_tcp: bool,
-    /// The cgroups of pods whose connects are left alone.
+    /// The cgroups of pods that something is different about.
+    pub callers: BTreeSet<u64>,
+    /// Of these the ones whose connects are left alone.
     pub opted_out: BTreeSet<u64>,
 }
 
@@ -119,17 +131,24 @@ pub fn scope<M: Maps>(agent: &Agent<M>) -> Scope {
             .services()
             .values()
             .any(|service| service.cuts),
+        callers: callers.keys().copied().collect(),
         opted_out: opted_out.map(|(cgroup, _)| *cgroup).collect(),
     }
 }
 
 /// Looks the frontends up. `None` until every input has listed.
-pub fn judge<M: Maps>(agent: &Agent<M>, wanted: &BTreeSet<Frontend>) -> Option<Judgement> {
+pub fn judge<M: Maps>(
+    agent: &Agent<M>,
+    wanted: &BTreeSet<Frontend>,
+    shifted: &Shifted,
+) -> Option<Judgement> {
     let snapshot = agent.index().snapshot()?;
-    Some(Judgement {
-        services: services(agent.state().desired(), snapshot, wanted),
+    let mut judgement = Judgement {
         whole: agent.view_is_whole(),
-    })
+        ..Judgement::default()
+    };
+    judgement.look_up(agent.state().desired(), snapshot, wanted, shifted);
+    Some(judgement)
 }
 
 /// Loopback is a node's in the node's own network, and so is the unspecified address.
@@ -137,17 +156,44 @@ fn is_any_nodes(ip: IpAddr) -> bool {
     ip.is_loopback() || ip.is_unspecified()
 }
 
-/// One walk over all Services, however many frontends are wanted.
-fn services(
-    desired: &Desired,
-    snapshot: Snapshot<'_>,
-    wanted: &BTreeSet<Frontend>,
-) -> BTreeMap<Frontend, Service> {
-    let mut found: BTreeMap<Frontend, Service> = BTreeMap::new();
-    if wanted.is_empty() {
-        return found;
+impl Judgement {
+    /// One walk over all Services, however many frontends are wanted.
+    fn look_up(
+        &mut self,
+        desired: &Desired,
+        snapshot: Snapshot<'_>,
+        wanted: &BTreeSet<Frontend>,
+        shifted: &Shifted,
+    ) {
+        if wanted.is_empty() && shifted.is_empty() {
+            return;
+        }
+        let asked = asked(desired, wanted);
+        for (key, service) in &desired.services {
+            let cuts = snapshot.service(key).is_some_and(|service| service.cuts);
+            for port in &service.ports {
+                let moving = shifted.get(&(key.clone(), port.id));
+                let moving =
+                    moving.map(|left| Arc::new(Moving::of(key, port, left, desired, snapshot)));
+                self.moving.extend(moving.clone());
+                let fronts = port.frontends.iter();
+                for front in fronts.filter_map(|front| asked.get(front)).flatten() {
+                    let found = self.services.entry(*front).or_default();
+                    found.cuts |= cuts;
+                    for version in &port.versions {
+                        found.backends.extend(backends(port.id, version, snapshot));
+                    }
+                    if let Some(moving) = &moving {
+                        self.moving_at.insert(*front, Arc::clone(moving));
+                    }
+                }
+            }
+        }
     }
-    // A port of every node has one frontend, at the unspecified address.
+}
+
+/// The wanted frontends by those that Services have: a port of every node has one, at the unspecified address.
+fn asked(desired: &Desired, wanted: &BTreeSet<Frontend>) -> BTreeMap<Frontend, Vec<Frontend>> {
     let mut asked: BTreeMap<Frontend, Vec<Frontend>> = BTreeMap::new();
     for front in wanted {
         asked.entry(*front).or_default().push(*front);
@@ -158,40 +204,30 @@ fn services(
         let on_nodes = Frontend::on_every_node(family, front.port, front.protocol);
         asked.entry(on_nodes).or_default().push(*front);
     }
-    for (key, service) in &desired.services {
-        let cuts = snapshot.service(key).is_some_and(|service| service.cuts);
-        for port in &service.ports {
-            for front in port
-                .frontends
-                .iter()
-                .filter_map(|front| asked.get(front))
-                .flatten()
-            {
-                let service = found.entry(*front).or_default();
-                service.cuts |= cuts;
-                service.backends.extend(backends(port, snapshot));
-            }
-        }
-    }
-    found
+    asked
 }
 
-/// Every address that this port's Services have, whether it is chosen now or not.
-fn backends(port: &Port, snapshot: Snapshot<'_>) -> BTreeSet<SocketAddr> {
-    let mut all = BTreeSet::new();
-    for version in &port.versions {
-        let chosen = version.backends.iter();
-        all.extend(chosen.map(|backend| SocketAddr::new(backend.ip, backend.port.get())));
-        for slice in snapshot.slices_of(&version.service) {
-            for number in slice
-                .ports
-                .iter()
-                .filter(|p| p.protocol == port.id.protocol)
-            {
-                let endpoints = slice.endpoints.iter();
-                all.extend(endpoints.map(|e| SocketAddr::new(e.ip, number.number.get())));
-            }
-        }
-    }
-    all
+/// Every address that a version has, whether it is chosen now or not.
+pub fn backends(id: PortId, version: &Version, snapshot: Snapshot<'_>) -> BTreeSet<SocketAddr> {
+    let chosen = version.backends.iter();
+    let chosen = chosen.map(|backend| SocketAddr::new(backend.ip, backend.port.get()));
+    chosen
+        .chain(endpoints(id, &version.service, snapshot))
+        .collect()
+}
+
+/// Every address that the Service's slices name, for the protocol of this port.
+pub fn endpoints(
+    id: PortId,
+    service: &ServiceKey,
+    snapshot: Snapshot<'_>,
+) -> impl Iterator<Item = SocketAddr> {
+    snapshot.slices_of(service).flat_map(move |slice| {
+        let ports = slice.ports.iter();
+        let ports = ports.filter(move |port| port.protocol == id.protocol);
+        ports.flat_map(move |port| {
+            let endpoints = slice.endpoints.iter();
+            endpoints.map(move |endpoint| SocketAddr::new(endpoint.ip, port.number.get()))
+        })
+    })
 }

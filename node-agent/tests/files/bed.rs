@@ -109,6 +109,25 @@ impl Bed {
         Ok(serde_json::from_str(&self.get("/debug/status")?)?)
     }
 
+    /// A number that the agent counts about itself.
+    pub(crate) fn counter(&self, name: &str) -> Result<u64> {
+        let metrics = self.get("/metrics")?;
+        let name = format!("sluice_agent_{name}_total ");
+        let mut lines = metrics.lines();
+        let value = lines.find_map(|line| line.strip_prefix(&name));
+        Ok(value.with_context(|| metrics.clone())?.parse()?)
+    }
+
+    /// Waits until the agent has looked at all sockets twice more.
+    pub(crate) fn await_looks(&self) -> Result<()> {
+        let looks = || self.counter("socket_looks");
+        let before = looks()?;
+        eventually(PATIENCE, "two more looks at the sockets", || {
+            ensure!(looks()? >= before + 2);
+            Ok(())
+        })
+    }
+
     /// What the kernel holds.
     pub(crate) fn image(&self) -> Result<Image> {
         Ok(Kernel::open(&Pins::new(self.node.bpffs()))?.read()?)

@@ -122,19 +122,7 @@ impl Dns {
 
     /// Waits until the agent has looked at all sockets twice more.
     pub(crate) fn await_looks(&self) -> Result<()> {
-        let looks = || -> Result<u64> {
-            let metrics = self.bed.get("/metrics")?;
-            let line = metrics
-                .lines()
-                .find(|line| line.starts_with("sluice_agent_socket_looks_total "));
-            let value = line.and_then(|line| line.rsplit(' ').next());
-            Ok(value.with_context(|| metrics.clone())?.parse()?)
-        };
-        let before = looks()?;
-        eventually(PATIENCE, "two more looks at the sockets", || {
-            ensure!(looks()? >= before + 2);
-            Ok(())
-        })
+        self.bed.await_looks()
     }
 }
 

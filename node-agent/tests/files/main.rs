@@ -15,6 +15,7 @@ mod flows;
 mod killed;
 mod lived;
 mod mounted;
+mod shifted;
 mod stale;
 mod upgraded;
 mod zoo;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     use killed::*;
     use lived::*;
     use mounted::*;
+    use shifted::*;
     use stale::*;
     use upgraded::*;
     use zoo::*;
@@ -59,6 +61,9 @@ fn main() -> ExitCode {
             test!(sockets_of_a_pod_that_opted_out_are_left_alone),
             test!(a_backend_goes_in_many_ways_and_a_draining_one_is_not_gone),
             test!(connections_end_with_their_backend_where_their_service_says_so),
+            test!(a_cut_moves_what_the_shift_needs_and_nothing_else),
+            test!(clients_that_come_back_after_a_cut_share_as_asked),
+            test!(a_drain_keeps_its_pace_until_it_is_done_or_cut_short),
             test!(a_flow_finds_the_first_endpoint_that_comes_and_is_refused_until_then),
             test!(a_flow_of_a_deleted_service_reaches_nobody),
             test!(a_flow_ends_with_the_version_that_a_split_chose_and_with_no_other),
