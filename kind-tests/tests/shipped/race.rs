@@ -221,13 +221,8 @@ fn take_over(api: &Api, patience: Duration, outcomes: &[Outcome]) -> Result<usiz
     ensure!(failed.is_empty(), "{failed:?}");
     let mut uids = Vec::new();
     for Outcome { loser, .. } in outcomes {
-        match loser {
-            Loser::Stored(loser) => {
-                eventually(patience, "the loser takes over", || {
-                    owns(api, &loser.policy)
-                })?;
-                uids.push((&loser.policy, loser.uid.clone()));
-            }
+        uids.push(match loser {
+            Loser::Stored(loser) => (&loser.policy, loser.uid.clone()),
             // The webhook may not have heard yet that the winner is gone.
             Loser::KeptOut(policy) => {
                 let created = eventually(patience, "the loser is let in", || {
@@ -235,10 +230,12 @@ fn take_over(api: &Api, patience: Duration, outcomes: &[Outcome]) -> Result<usiz
                     ensure!(said.status == StatusCode::CREATED, "{policy}: {said:?}");
                     Stored::of(policy, &said)
                 })?;
-                eventually(patience, "it takes over", || owns(api, policy))?;
-                uids.push((policy, created.uid));
+                (policy, created.uid)
             }
-        }
+        });
+    }
+    for (policy, _) in &uids {
+        eventually(patience, "the loser takes over", || owns(api, policy))?;
     }
     eventually(patience, "all agents let the losers act", || {
         let reports = words::reports(api)?;
