@@ -8,7 +8,6 @@
 pub mod amount;
 pub mod balancing;
 pub mod command;
-mod digest;
 pub mod endpoints;
 mod faults;
 pub mod frontend;

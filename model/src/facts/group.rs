@@ -7,8 +7,11 @@
 
 use std::sync::Arc;
 
-use super::{digest::digest, labels::Labels, service::Selects};
-use crate::key::{Name, ServiceKey};
+use super::{labels::Labels, service::Selects};
+use crate::{
+    hash::fnv,
+    key::{Name, ServiceKey},
+};
 
 /// The label of a Service that the operator keeps: whose group it is.
 pub const POLICY: &str = "sluice.dev/policy";
@@ -33,10 +36,7 @@ pub struct Group {
 impl Group {
     /// The group of a policy's part of this name. `None` if there is no such name.
     pub(super) fn new(policy: &Name, part: &str, labels: Labels) -> Option<Self> {
-        let digest = digest(&format!("{}/{part}", policy.name()));
-        let readable = policy.name().replace('.', "-");
-        let name = format!("sluice-{readable:.OF_POLICY$}-{part:.OF_PART$}-{digest:016x}");
-        let service = ServiceKey(policy.sibling(&name)?);
+        let service = service(policy, part)?;
         Some(Self { service, labels })
     }
 
@@ -59,13 +59,21 @@ impl Group {
     }
 }
 
+/// The headless Service of a policy's part of this name. `None` if there is no such name.
+pub fn service(policy: &Name, part: &str) -> Option<ServiceKey> {
+    let digest = fnv(format!("{}/{part}", policy.name()).into_bytes());
+    let readable = policy.name().replace('.', "-");
+    let name = format!("sluice-{readable:.OF_POLICY$}-{part:.OF_PART$}-{digest:016x}");
+    policy.sibling(&name).map(ServiceKey)
+}
+
 /// The label's value on the groups of a policy.
 pub fn label(policy: &Name) -> String {
     let name = policy.name();
     if name.len() <= LONGEST_LABEL {
         return name.to_owned();
     }
-    format!("{name:.OF_LONG_LABEL$}-{:016x}", digest(name))
+    format!("{name:.OF_LONG_LABEL$}-{:016x}", fnv(name.bytes()))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use k8s_openapi::api::discovery::v1::EndpointHints;
 
-use crate::facts::digest::digest;
+use crate::hash::fnv;
 
 /// A name of a node or zone, reduced to 64 bits. The empty name is the mark of nothing and
 /// equals no other.
@@ -19,7 +19,7 @@ impl Mark {
         if name.is_empty() {
             return Self::NONE;
         }
-        Self(digest(name).to_ne_bytes())
+        Self(fnv(name.bytes()).to_ne_bytes())
     }
 }
 
