@@ -33,7 +33,8 @@ const PORTS_DIFFER_RULE: &str = "self.all(p, self.exists_one(q, q.port == p.port
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(validation = Rule::new("has(self.service) != has(self.address)").message(ONE_FRONTEND))]
 pub struct Frontend {
-    /// A Service of the policy's own namespace, which has a cluster IP.
+    /// A Service of the policy's own namespace, which has a cluster IP. What users wrote into its `externalIPs` is
+    /// not meant: such an address takes a grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ServiceFrontend")]
     pub service: Option<ServiceFrontend>,
