@@ -3,6 +3,7 @@
 //! The rows are data, in `table/*.yaml`. Nothing is stored: an object that would be taken is parsed as the index
 //! would parse it, so what all layers let in is exactly what agents can use.
 
+mod bent;
 mod row;
 mod world;
 
@@ -19,8 +20,13 @@ use world::World;
 /// Where the webhook is asked, and where it is not.
 const NAMESPACE: &str = "table";
 const GLASS: &str = "table-glass";
-/// How many objects are put together by chance.
-const MIXTURES: usize = 400;
+/// How many objects are put together by chance, and in the long form.
+const MIXTURES: usize = 800;
+const MANY_MIXTURES: usize = 20_000;
+/// Where the chance of the short form comes from: what nobody has looked at yet is for the long form to find.
+const SEED: u64 = 7;
+/// So many of those that are answered wrong are told.
+const TOLD: usize = 10;
 /// The policy that rows meet.
 const POLICY: &str = "validatingadmissionpolicybinding/commands.sluice.dev";
 
@@ -118,40 +124,51 @@ fn without_webhook(server: &Server, table: &Table, row: &Row, policed: bool) -> 
     expect(answer, first, None).map(drop)
 }
 
-/// Objects with the changes of several rows: what is let in is exactly what the index accepts.
+/// Objects with the changes of several rows, many of them bent: what is let in is exactly what the index accepts.
 fn mixed(server: &Server, world: &World, tables: &[Table]) -> Result<usize> {
-    let mut chance = fastrand::Rng::with_seed(tier::seed()?);
+    let (seed, mixtures) = match tier::is_long() {
+        true => (tier::seed()?, MANY_MIXTURES),
+        false => (SEED, MIXTURES),
+    };
+    let mut chance = fastrand::Rng::with_seed(seed);
     let mut asked = 0;
-    for _ in 0..MIXTURES {
+    let mut wrong = Vec::new();
+    for _ in 0..mixtures {
         let table = &tables[chance.usize(..tables.len())];
-        let rows: Vec<&Row> = (0..chance.usize(2..=3))
+        let rows: Vec<&Row> = (0..chance.usize(1..=3))
             .map(|_| &table.rows[chance.usize(..table.rows.len())])
             .filter(|row| !row.is_of_a_layer_alone() && !row.has_namespace())
             .collect();
         // What one has taken away, another may want to change.
-        let Ok(text) = table.object(&rows, NAMESPACE, None) else {
+        let Ok(mut text) = table.object(&rows, NAMESPACE, None) else {
             continue;
         };
+        if let Ok(mut object) = serde_json::from_str(&text) {
+            bent::bend(&mut object, chance.usize(..3), &mut chance);
+            text = object.to_string();
+        }
         asked += 1;
         let answer = server.would_create(&table.resource(NAMESPACE), text.clone())?;
-        match answer.outcome {
-            Ok(stored) => {
-                let found = world.judge(stored)?;
-                ensure!(
-                    is_let_in(found.as_deref()),
-                    "let in, and {found:?} for the index: {text}"
-                );
-            }
-            Err((layer, said)) => {
-                let found = judged(world, &text)?;
-                ensure!(
-                    found.is_some(),
-                    "fine for the index, and {layer:?} says {said}: {text}"
-                );
-            }
-        }
+        wrong.extend(disagreement(world, answer, &text)?);
     }
+    let first: Vec<_> = wrong.iter().take(TOLD).collect();
+    ensure!(first.is_empty(), "{} of {asked}: {first:#?}", wrong.len());
     Ok(asked)
+}
+
+/// How the API server and the index differ about an object, if they do.
+fn disagreement(world: &World, answer: Answer, text: &str) -> Result<Option<String>> {
+    Ok(match answer.outcome {
+        Ok(stored) => {
+            let found = world.judge(stored)?;
+            let fine = is_let_in(found.as_deref());
+            (!fine).then(|| format!("let in, and {found:?} for the index: {text}"))
+        }
+        Err((layer, said)) => {
+            let fine = judged(world, text)?.is_none();
+            fine.then(|| format!("fine for the index, and {layer:?} says {said}: {text}"))
+        }
+    })
 }
 
 /// What may be stored: what acts, and what acts once it was granted.

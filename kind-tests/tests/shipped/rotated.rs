@@ -7,7 +7,7 @@ mod pods;
 mod reviews;
 
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::{Value, json};
@@ -28,6 +28,8 @@ const KINDS: [&str; 2] = [
 ];
 /// The API server's patience with the webhook while the machine is busy with the tests.
 const SECONDS: u64 = 10;
+/// Each old pod goes on for a while, one after the other.
+const ROLLOUT: Duration = Duration::from_secs(180);
 /// So many reviews are asked between two changes of the certificate.
 const REVIEWS: u32 = 5 * RATE;
 
@@ -104,7 +106,7 @@ impl<'a> Deeds<'a> {
     fn run(&self, form: &Form) -> Result<()> {
         let rolled_out = || {
             self.cluster
-                .rolled_out(shipped::NAMESPACE, WORKLOAD, PATIENCE)
+                .rolled_out(shipped::NAMESPACE, WORKLOAD, ROLLOUT)
         };
         for round in 1..=form.rounds {
             self.reviews.await_number(round * REVIEWS)?;
