@@ -43,7 +43,10 @@ pub(super) fn judge(
     }
     let mut found = findings(&key, &parsed, cluster);
     let fact = parsed.fact.as_ref();
-    found.extend(fact.into_iter().flat_map(|fact| fact.shadowed_callers(&key)));
+    found.extend(
+        fact.into_iter()
+            .flat_map(|fact| fact.shadowed_callers(&key)),
+    );
     found.extend(command::fault(key, &new.metadata));
     Verdict::of(found, &before)
 }
