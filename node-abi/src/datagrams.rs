@@ -32,7 +32,7 @@ pub struct Pair {
     pub port_generation: u32,
     pub backend: u32,
     pub backend_generation: u32,
-    /// When the socket last sent by it: boot-time clock, nanoseconds. Never 0 in a pair that is there.
+    /// When the socket last sent by it: boot-time clock, nanoseconds. 0 where there is no pair, or none any more.
     pub last: u64,
 }
 

@@ -60,7 +60,12 @@ pub fn receive(ctx: &SockAddrContext, family: Family) -> i32 {
 #[inline(always)]
 fn translate(ctx: &SockAddrContext, family: Family) -> Option<Verdict> {
     let key = resolve::address_of(ctx, family)?;
-    let port_id = resolve::port_at(ctx, &key)?;
+    let Some(port_id) = resolve::port_at(ctx, &key) else {
+        if let Some(state) = socket::known_datagrams(ctx) {
+            pairs::let_go(state, &key.address, key.port);
+        }
+        return None;
+    };
     if socket::is_peer(ctx, &key) {
         // A v6 socket that is connected to a v4-mapped address names its peer with each send.
         return None;

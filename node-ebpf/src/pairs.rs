@@ -38,6 +38,16 @@ pub fn receiving<'a>(of: &'a Datagrams, address: &Address, port: [u8; 2]) -> Opt
     found
 }
 
+/// The application has sent straight to this address: what comes from there is not a Service's any more.
+#[inline(always)]
+pub fn let_go(of: &mut Datagrams, address: &Address, port: [u8; 2]) {
+    for pair in &mut of.pairs {
+        if pair.is_from(address, port) {
+            pair.last = 0;
+        }
+    }
+}
+
 /// The place for another pair: a free one, else the one that was not used for the longest.
 #[inline(always)]
 pub fn oldest(of: &mut Datagrams) -> &mut Pair {

@@ -110,6 +110,13 @@ pub fn datagrams(ctx: &SockAddrContext) -> Option<&mut Datagrams> {
     unsafe { storage(&DATAGRAMS, socket_of(ctx), create) }
 }
 
+/// The pairs of a socket that has some.
+#[inline(always)]
+pub fn known_datagrams(ctx: &SockAddrContext) -> Option<&mut Datagrams> {
+    // SAFETY: as in `datagrams`.
+    unsafe { storage(&DATAGRAMS, socket_of(ctx), 0) }
+}
+
 /// The socket ends.
 #[inline(always)]
 pub fn released(ctx: &SockContext) {

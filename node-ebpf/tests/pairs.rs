@@ -5,7 +5,7 @@ use sluice_node_abi::{
     datagrams::{Datagrams, PAIRS, Pair},
     keys::{self, FrontendKey},
 };
-use sluice_node_ebpf::pairs::{STICK, is_in_use, oldest, receiving, sending};
+use sluice_node_ebpf::pairs::{STICK, is_in_use, let_go, oldest, receiving, sending};
 use zerocopy::FromZeros;
 
 const START: u64 = 10 * STICK;
@@ -83,6 +83,18 @@ fn answers_are_named_by_what_was_sent_last_and_also_late() {
     assert_eq!(name(8), Some(front(3)));
     assert_eq!(name(7), None);
     assert_eq!(receiving(&all, &[9; 16], [0, 54]), None);
+}
+
+#[test]
+fn what_is_sent_straight_to_a_backend_takes_the_frontends_off_its_answers() {
+    let mut all = of(&[pair(1, 9, START), pair(2, 9, START + 1), pair(3, 8, START)]);
+    let_go(&mut all, &[9; 16], [0, 54]);
+    assert!(receiving(&all, &[9; 16], [0, 53]).is_some());
+    let_go(&mut all, &[9; 16], [0, 53]);
+    assert_eq!(receiving(&all, &[9; 16], [0, 53]), None);
+    assert!(receiving(&all, &[8; 16], [0, 53]).is_some());
+    assert_eq!(sending(&mut all, &front(1), START + 2), None);
+    assert!(!is_in_use(oldest(&mut all), START + 2));
 }
 
 proptest! {

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     caller::Caller,
-    desired::{Backend, Port, Service},
+    desired::{Backend, Port, Service, Version},
     image::Image,
     key::ServiceKey,
     oracle::{self, Answer},
@@ -69,7 +69,7 @@ impl Before<'_> {
 }
 
 fn is_empty(port: &Port) -> bool {
-    !port.versions.iter().any(|version| version.is_available())
+    !port.versions.iter().any(Version::is_available)
 }
 
 /// A port stays the same one when its callers are told to reach less far: there may be nothing so near.

@@ -9,6 +9,7 @@ use sluice_testbed::{
 };
 
 mod bed;
+mod beside;
 mod cleaned;
 mod dns;
 mod flows;
@@ -21,6 +22,7 @@ mod upgraded;
 mod zoo;
 
 fn main() -> ExitCode {
+    use beside::*;
     use cleaned::*;
     use flows::*;
     use killed::*;
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
             test!(a_bad_file_is_named_and_disturbs_nothing),
             test!(a_version_that_goes_leaves_its_share_to_the_others_and_none_left_refuses),
             test!(a_second_agent_on_the_node_is_refused),
+            test!(rules_for_packets_find_nothing_to_do),
             test!(an_agent_outside_of_its_cgroup_root_is_not_ready_and_says_why),
             test!(an_agent_that_ends_leaves_the_kernel_at_work),
             test!(changes_from_outside_are_put_right),

@@ -306,26 +306,6 @@ pub(crate) fn late_answers_of_a_backend_that_is_gone_come_from_the_service() -> 
     Ok(())
 }
 
-pub(crate) fn datagrams_to_other_addresses_are_left_alone() -> Result<()> {
-    let mut bed = Bed::start(Refusal::SetRetval)?;
-    let server = server(&bed, 1)?;
-    let client = bed.node.pod("client").start()?;
-    let service = at(SERVICE_V4, PORT)?;
-    bed.service(service, keys::UDP, &backends(&server, Family::V4))?;
-    let [direct, direct6] = server.at(PORT);
-    let program = opened(&client, Family::V4)?;
-    // Also a socket that knows a Service shows a pod that it asks directly as that pod, as long as the
-    // Service has not been answered from there.
-    ask(&program, direct)?;
-    ask(&opened(&client, Family::V6)?, direct6)?;
-    let verdicts = bed.maps.verdicts()?;
-    ensure!(
-        verdicts.iter().all(|(_, count)| *count == 0),
-        "{verdicts:?}"
-    );
-    Ok(())
-}
-
 pub(crate) fn no_backend_is_connection_refused_for_a_datagram() -> Result<()> {
     let mut bed = Bed::start(Refusal::SetRetval)?;
     let client = bed.node.pod("client").start()?;

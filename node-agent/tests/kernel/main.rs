@@ -28,9 +28,11 @@ mod privileges;
 mod refusal;
 mod retried;
 mod schedules;
+mod selves;
 mod sockets;
 mod splits;
 mod stale;
+mod straight;
 mod told;
 mod ways;
 mod worlds;
@@ -54,9 +56,11 @@ fn main() -> ExitCode {
     use refusal::*;
     use retried::*;
     use schedules::*;
+    use selves::*;
     use sockets::*;
     use splits::*;
     use stale::*;
+    use straight::*;
     use ways::*;
     use worlds::*;
     sluice_testbed::entry();
@@ -81,8 +85,11 @@ fn main() -> ExitCode {
             test!(the_capabilities_of_the_manifest_suffice),
             test!(no_backend_is_connection_refused_at_once),
             test!(no_backend_is_connection_refused_by_way_of_loopback),
+            test!(a_pod_reaches_itself_through_its_own_service),
+            test!(two_services_over_one_endpoint_do_not_meet),
             test!(answers_to_an_unconnected_socket_come_from_the_service),
             test!(one_socket_asks_several_services_at_once),
+            test!(a_backend_that_is_sent_to_straight_answers_by_its_own_address),
             test!(cut_datagrams_and_control_messages_stay_as_they_are),
             test!(one_socket_keeps_to_one_backend_and_sockets_are_spread),
             test!(a_backend_that_is_gone_is_replaced_at_the_next_send_and_no_other),
