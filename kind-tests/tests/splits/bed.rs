@@ -153,7 +153,7 @@ impl Split<'_> {
 }
 
 /// Creates or changes objects in one go.
-fn apply(cluster: &Cluster, items: impl Iterator<Item = Value>) -> Result<()> {
+pub(crate) fn apply(cluster: &Cluster, items: impl Iterator<Item = Value>) -> Result<()> {
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": items.collect::<Value>() });
     cluster.apply(&list.to_string())
 }
