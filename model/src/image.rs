@@ -154,7 +154,10 @@ impl Image {
     /// Marks the counters that rows name. For an image that was read from maps; whoever reads also
     /// marks those that are not 0, left over from a process that was interrupted.
     pub fn mark_counters(&mut self) {
-        let tables = self.tables.iter().map(|(_, table)| table.counter);
+        let tables = self
+            .tables
+            .iter()
+            .flat_map(|(_, table)| table.own_counters());
         let groups = self.groups.iter().map(|(_, group)| group.counter);
         let named: Vec<u32> = tables.chain(groups).collect();
         for counter in named.into_iter().filter(|counter| *counter != 0) {

@@ -5,6 +5,7 @@
 //! where a map has no room, the Service stays as it was. An unchanged table is not touched, and a
 //! changed one keeps its counter when its schedule is the same.
 
+mod measured;
 mod places;
 mod ports;
 mod schedules;
@@ -21,6 +22,7 @@ use crate::{
     image::{Entry, Image, Place},
     key::ServiceKey,
 };
+pub use measured::Measured;
 use ports::Live;
 use shared::Shared;
 
@@ -31,8 +33,8 @@ pub struct Lowered {
     image: Image,
     shared: Shared,
     services: BTreeMap<ServiceKey, Vec<Live>>,
-    /// Those of them that tell callers apart.
-    classed: BTreeSet<ServiceKey>,
+    /// Those of them with ports that are split.
+    split: BTreeSet<ServiceKey>,
     /// Tables of classes came or went since the callers were lowered.
     reclassed: bool,
     restored: Option<Restored>,
@@ -50,7 +52,7 @@ impl Lowered {
             image: Image::default(),
             shared: Shared::default(),
             services: BTreeMap::new(),
-            classed: BTreeSet::new(),
+            split: BTreeSet::new(),
             reclassed: false,
             restored: None,
             misled: BTreeSet::new(),
@@ -130,18 +132,23 @@ impl Lowered {
         self.reclassed
     }
 
-    fn classed_ports(&self) -> impl Iterator<Item = &Live> {
-        let services = self.classed.iter();
-        services.filter_map(|key| self.services.get(key)).flatten()
+    /// The ports that are split, with their Services.
+    fn split_ports(&self) -> impl Iterator<Item = (&ServiceKey, &Live)> {
+        let services = self
+            .split
+            .iter()
+            .filter_map(|key| self.services.get_key_value(key));
+        let ports = services.flat_map(|(key, ports)| ports.iter().map(move |port| (key, port)));
+        ports.filter(|(_, port)| port.split().is_some())
     }
 
-    fn note_classes(&mut self, key: &ServiceKey, old: &[Live], new: &[Live]) {
+    fn note_split(&mut self, key: &ServiceKey, old: &[Live], new: &[Live]) {
         let are_classed = |ports: &[Live]| ports.iter().any(|port| !port.classes.is_empty());
         self.reclassed |= are_classed(old) || are_classed(new);
-        if are_classed(new) {
-            self.classed.insert(key.clone());
+        if new.iter().any(|port| port.split().is_some()) {
+            self.split.insert(key.clone());
         } else {
-            self.classed.remove(key);
+            self.split.remove(key);
         }
     }
 
@@ -163,7 +170,7 @@ impl Lowered {
                     let new = live.iter().find(|new| new.id == old.id);
                     self.release(old, new);
                 }
-                self.note_classes(key, &old, &live);
+                self.note_split(key, &old, &live);
                 if !live.is_empty() {
                     self.services.insert(key.clone(), live);
                 }

@@ -25,7 +25,7 @@ use crate::{
     image::{Image, Place},
     index::{ClaimKey, Index, Places, Snapshot},
     key::{Frontend, Kind, ServiceKey, SplitKey, Subject},
-    lower::Lowered,
+    lower::{Lowered, Measured},
     plan::{self, Outcome, Plan},
 };
 use lifeline::Before;
@@ -226,6 +226,11 @@ impl State {
         let mut fronts = self.lowered.fronts(service);
         self.refused.contains_key(service)
             || !self.unsettled.is_empty() && fronts.any(|place| self.unsettled.contains(&place))
+    }
+
+    /// What of splits the kernel counts, and the index of the counter.
+    pub fn measured(&self) -> impl Iterator<Item = (u32, Measured)> {
+        self.lowered.measured()
     }
 
     /// What becomes of this caller's connect to this address.

@@ -45,7 +45,7 @@ pub fn of_port(port: &Port, class: Option<usize>) -> Shares {
             for version in places(&port.versions, &weights, port.when_unavailable) {
                 counts[usize::from(version)] += 1;
             }
-            Shares::of(&port.versions, counts, false)
+            Shares::of(&port.versions, &counts, false)
         }
     }
 }
@@ -64,12 +64,12 @@ pub fn places(
 
 fn shares(versions: &[Version], weights: &[Weight], when_unavailable: WhenUnavailable) -> Shares {
     let (slots, rounded) = reduce(&taking_part(versions, weights, when_unavailable));
-    Shares::of(versions, slots, rounded)
+    Shares::of(versions, &slots, rounded)
 }
 
 impl Shares {
-    fn of(versions: &[Version], slots: Vec<u32>, rounded: bool) -> Self {
-        let entries = versions.iter().zip(&slots);
+    fn of(versions: &[Version], slots: &[u32], rounded: bool) -> Self {
+        let entries = versions.iter().zip(slots);
         let entries = entries.map(|(version, slots)| Share {
             slots: *slots,
             refuses: !version.is_available(),

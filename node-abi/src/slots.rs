@@ -7,6 +7,10 @@
 /// The most versions that a port can have.
 pub const VERSIONS: u32 = 16;
 
+/// How many counters a split's table has, side by side: the one that walks its schedule, then one for each version,
+/// which counts how often that was chosen.
+pub const COUNTERS: u32 = 1 + VERSIONS;
+
 /// How many places a sticky table has for clients: a prime.
 pub const STICKY_SLOTS: u32 = 16_381;
 

@@ -5,11 +5,11 @@
 //! next ones: of a plain Service's it goes `FRONTENDS` → `PORTS` → `TABLES` → `BACKENDS`.
 //! All that a port reaches is written into free space first; then its `PORTS` word is swapped.
 
-use core::ops::RangeInclusive;
+use core::ops::{Range, RangeInclusive};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
-use crate::keys::Address;
+use crate::{keys::Address, slots};
 
 /// Value of `FRONTENDS`: the port that answers at this address. One port id per Service port,
 /// protocol and family.
@@ -114,7 +114,7 @@ pub struct Table {
     /// First slot in `SLOTS`.
     pub offset: u32,
     pub length: u32,
-    /// Index in `COUNTERS`, for [`mode::SEQUENCE`].
+    /// Index in `COUNTERS` of a split's own ones; see [`slots::COUNTERS`].
     pub counter: u32,
     /// The only group, if there is one; else 0.
     pub group: u32,
@@ -142,9 +142,17 @@ impl Table {
         }
     }
 
-    /// The counter that is this table's alone; 0 if it has none.
+    /// The first counter that is this table's alone; 0 if it has none.
     pub const fn own_counter(&self) -> u32 {
         if self.group == 0 { self.counter } else { 0 }
+    }
+
+    /// All counters that are this table's alone.
+    pub const fn own_counters(&self) -> Range<u32> {
+        match self.own_counter() {
+            0 => 0..0,
+            first => first..first.saturating_add(slots::COUNTERS),
+        }
     }
 }
 

@@ -32,6 +32,7 @@ struct Admin {
 pub fn router(agent: Handle<Kernel>, node: Node) -> Router {
     admin::router()
         .route("/explain", get(explain))
+        .route("/choices", get(choices))
         .route("/debug/facts", get(facts))
         .route("/debug/desired", get(desired))
         .route("/debug/maps", get(maps))
@@ -89,6 +90,11 @@ async fn maps(State(admin): State<Admin>) -> Result<String, Refused> {
 async fn status(State(admin): State<Admin>) -> Result<impl IntoResponse, Refused> {
     let node = admin.node.clone();
     Ok(Json(admin.ask(move |agent| agent.status(node)).await?))
+}
+
+/// How often each version of a split was chosen, counted since the agent started or longer.
+async fn choices(State(admin): State<Admin>) -> Result<impl IntoResponse, Refused> {
+    Ok(Json(admin.ask(|agent| agent.choices()).await?))
 }
 
 #[derive(Deserialize)]

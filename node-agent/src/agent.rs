@@ -28,6 +28,7 @@ use sluice_node_abi::keys::FrontendKey;
 
 use crate::{
     callers::Tree,
+    chosen::{Choices, Chosen},
     inputs::{News, Problem, View},
     maps::{Maps, MapsError},
     metrics::Counts,
@@ -45,6 +46,7 @@ pub struct Agent<M> {
     unclaimed: Option<BTreeSet<FrontendKey>>,
     problems: Vec<Problem>,
     counts: Counts,
+    chosen: Chosen,
     self_test: Option<Verdict>,
 }
 
@@ -75,6 +77,7 @@ impl<M: Maps> Agent<M> {
             unclaimed: None,
             problems: Vec::new(),
             counts: Counts::default(),
+            chosen: Chosen::default(),
             self_test: None,
         })
     }
@@ -142,8 +145,18 @@ impl<M: Maps> Agent<M> {
                 in_force = Some(began.elapsed());
                 self.maps.write(op)
             }
+            Op::Delete(Place::Counter(counter)) if self.chosen.knows(*counter) => {
+                // After the barrier: nobody raises it any more.
+                let count = self.maps.counter(*counter)?;
+                self.maps.write(op)?;
+                self.chosen.retire(*counter, count);
+                Ok(())
+            }
             _ => self.maps.write(op),
         });
+        if pass.changed > 0 {
+            self.chosen.note(self.state.measured());
+        }
         let took = began.elapsed();
         self.state.finish(&outcome);
         let failed = outcome.failed.into_iter().map(|(_, error)| error);
@@ -230,6 +243,13 @@ impl<M: Maps> Agent<M> {
 
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// How often each version of a split was chosen.
+    pub fn choices(&self) -> Vec<Choices> {
+        // What cannot be read counts for nothing until it can be again.
+        let now = |counter| self.maps.counter(counter).unwrap_or_default();
+        self.chosen.choices(now)
     }
 
     pub(crate) fn note_report(&mut self, written: bool) {

@@ -12,6 +12,7 @@ pub mod args;
 pub mod bpf;
 pub mod bpffs;
 pub mod callers;
+pub mod chosen;
 pub mod cleanup;
 pub mod diag;
 pub mod features;

@@ -18,6 +18,9 @@ pub trait Maps {
 
     fn write(&mut self, op: &Op) -> Result<(), MapsError>;
 
+    /// How far one of the kernel's counters has come.
+    fn counter(&self, index: u32) -> Result<u64, MapsError>;
+
     /// Whether the programs were told to leave every connect alone.
     fn are_switched_off(&self) -> bool;
 }

@@ -1,11 +1,11 @@
 //! Numbers of the agent and of the kernel, in the format that Prometheus reads.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use sluice_node_abi::{tally::Tally, verdict::Verdict};
 use sluice_runtime::metrics::{self, Numbers};
 
-use crate::{agent::Done, sockets::Look};
+use crate::{agent::Done, chosen::Choices, sockets::Look};
 
 /// What the agent counts about itself.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +58,7 @@ pub struct Sample {
     pub counts: Counts,
     pub verdicts: Vec<(Verdict, u64)>,
     pub tallies: Vec<(Tally, u64)>,
+    pub choices: Vec<Choices>,
     pub ready: bool,
     pub problems: u64,
     pub findings: u64,
@@ -71,6 +72,7 @@ impl metrics::Sample for Sample {
             counts,
             verdicts,
             tallies,
+            choices,
             ready,
             problems,
             findings,
@@ -156,9 +158,25 @@ impl metrics::Sample for Sample {
         for (tally, count) in tallies {
             numbers.counter(tally.name(), tally.text(), *count)?;
         }
+        let help = "Connects for which a version of a split was chosen";
+        numbers.labelled("version_connects", help, by_version(choices))?;
         let help = "Connects by what was decided about them";
         let verdicts = verdicts.iter();
         let verdicts = verdicts.map(|(verdict, count)| (verdict.name(), *count));
         numbers.counters("connects", help, "verdict", verdicts)
     }
+}
+
+/// Over all ports and classes: labels come from names in specs, of which there are few.
+fn by_version(choices: &[Choices]) -> BTreeMap<[(&'static str, String); 3], u64> {
+    let mut sums = BTreeMap::new();
+    for choice in choices {
+        let labels = [
+            ("namespace", choice.split.0.namespace().to_owned()),
+            ("split", choice.split.0.name().to_owned()),
+            ("version", choice.version.clone()),
+        ];
+        *sums.entry(labels).or_default() += choice.chosen;
+    }
+    sums
 }

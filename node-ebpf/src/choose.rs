@@ -23,6 +23,8 @@ pub trait Tables {
     fn slot(&self, index: u32) -> Option<u32>;
     /// The counter's value before it was raised by one. Every call gets another value, on any CPU.
     fn tick(&self, counter: u32) -> Option<u64>;
+    /// Raises a counter that only people read.
+    fn count(&self, counter: u32);
     fn random(&self) -> u32;
     /// A number that is the same for every connect of one client. Nothing is known of its digits.
     fn client(&self) -> u64;
@@ -90,7 +92,11 @@ pub fn choose<T: Tables>(tables: &T, root: u32) -> Result<Choice, Refusal> {
         let mut group = table.group;
         let mut range = Range::of_table(table);
         if group == 0 {
-            group = slots::group(version(tables, &range)?);
+            let slot = version(tables, &range)?;
+            if range.counter != 0 {
+                tables.count(range.counter.wrapping_add(1 + slots::version(slot)));
+            }
+            group = slots::group(slot);
             if group == 0 {
                 return Err(Refusal::Empty);
             }

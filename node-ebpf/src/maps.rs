@@ -189,6 +189,14 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
+    fn count(&self, counter: u32) {
+        if let Some(word) = COUNTERS.get_ptr_mut(counter) {
+            // SAFETY: as in `tick`. The sum is not used, so the plain add is the right instruction here.
+            unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word, 1) };
+        }
+    }
+
+    #[inline(always)]
     fn random(&self) -> u32 {
         // SAFETY: the helper has no preconditions.
         unsafe { bpf_get_prandom_u32() }

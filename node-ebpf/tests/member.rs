@@ -53,6 +53,8 @@ impl Tables for Arrays {
         self.slots.get(index as usize).copied()
     }
 
+    fn count(&self, _: u32) {}
+
     fn tick(&self, _: u32) -> Option<u64> {
         None
     }

@@ -104,6 +104,8 @@ impl Tables for Port {
         self.slots.get(index as usize).copied()
     }
 
+    fn count(&self, _: u32) {}
+
     fn tick(&self, _: u32) -> Option<u64> {
         Some(self.ticks.replace(self.ticks.get() + 1))
     }

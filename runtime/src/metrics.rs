@@ -61,6 +61,22 @@ impl Numbers<'_> {
         ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder)
     }
 
+    /// Counters that differ in several labels.
+    pub fn labelled<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = ([(&'static str, String); N], u64)>,
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, count) in values {
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
     /// Counters that differ in one label, whose values are a closed set.
     pub fn counters<'v>(
         &mut self,

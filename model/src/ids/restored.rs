@@ -190,7 +190,7 @@ impl Restored {
         for (id, table) in observed.tables.iter() {
             let (offset, length) = table.own_slots();
             if ids.tables.claim(id, 1)
-                && table.counter < ids.capacities.counters
+                && table.own_counters().end <= ids.capacities.counters
                 && (length == 0 || ids.slots.claim(offset, length))
             {
                 let own = observed.slots.run(offset, length).collect();

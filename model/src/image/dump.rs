@@ -219,7 +219,7 @@ impl Image {
                 writeln!(f, "unreached port {id}")?;
             }
         }
-        for (key, _) in &self.classes {
+        for key in self.classes.keys() {
             if !reached.tables.contains(&key.root) {
                 writeln!(f, "unreached class of callers at table {}", key.root)?;
             }

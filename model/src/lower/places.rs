@@ -79,7 +79,7 @@ impl Lowered {
     /// lowered; of too many rows, those of the first tables in order are taken.
     pub fn set_classes(&mut self, callers: &BTreeMap<u64, Treatment>) -> Result<(), Full> {
         let capacity = self.ids.capacities().classes;
-        let wanted = self.classed_ports().flat_map(|port| {
+        let wanted = self.split_ports().flat_map(|(_, port)| {
             callers.iter().filter_map(|(cgroup, treatment)| {
                 let (key, class) = port.class_row(*cgroup, treatment)?;
                 Some((key, class))

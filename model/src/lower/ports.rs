@@ -17,7 +17,7 @@ use crate::{
     facts::service::Reach,
     ids::{Freed, Full, Map},
     image::{Entry, Place},
-    key::Protocol,
+    key::{Protocol, SplitKey},
     table::{self, Shares},
 };
 
@@ -28,7 +28,9 @@ pub(super) struct Live {
     pub(super) id: u32,
     /// The first of its tables: everybody's. Those of the classes follow, in order.
     pub(super) root: u32,
-    owner: Owner,
+    pub(super) owner: Owner,
+    /// The names of its versions.
+    pub(super) versions: Vec<Arc<str>>,
     /// The names of its classes of callers.
     pub(super) classes: Vec<Arc<str>>,
     pub(super) frontends: Vec<FrontendKey>,
@@ -63,12 +65,16 @@ impl Live {
         }
     }
 
+    pub(super) fn split(&self) -> Option<&SplitKey> {
+        match &self.owner {
+            Owner::Split(split) => Some(split),
+            Owner::Service => None,
+        }
+    }
+
     /// The row by which the pod of this cgroup gets the table of its class.
     pub(super) fn class_row(&self, cgroup: u64, caller: &Treatment) -> Option<(ClassKey, Class)> {
-        let Owner::Split(split) = &self.owner else {
-            return None;
-        };
-        let name = caller.classes.get(split)?;
+        let name = caller.classes.get(self.split()?)?;
         let mut tables = (self.root + 1..).zip(&self.classes);
         let (table, _) = tables.find(|(_, class)| *class == name)?;
         let key = ClassKey {
@@ -125,6 +131,7 @@ impl Lowered {
             id: 0,
             root: 0,
             owner: port.owner.clone(),
+            versions: port.versions.iter().map(|v| Arc::clone(&v.name)).collect(),
             classes: port.classes.iter().map(|c| Arc::clone(&c.name)).collect(),
             frontends: port
                 .frontends
@@ -148,6 +155,7 @@ impl Lowered {
         let mut wanted = Wanted {
             mode,
             affinity: port.affinity.unwrap_or_default(),
+            counts: matches!(port.owner, Owner::Split(_)),
             slots,
             members: Vec::new(),
         };

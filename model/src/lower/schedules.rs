@@ -6,18 +6,20 @@ use sluice_crds::split::Selection;
 use sluice_node_abi::{slots, values::mode};
 
 use crate::{
-    desired::Port,
+    desired::{Owner, Port},
     table::{self, Shares},
 };
 
-/// What makes a schedule the same schedule, whatever groups its slots name.
+/// What makes a schedule the same schedule, whatever groups its slots name. One that is not walked is the same while
+/// it is over the same versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Schedule {
+    mode: u32,
     class: Option<Arc<str>>,
     versions: Vec<(Arc<str>, u32)>,
 }
 
-/// A mode, the slots that are chosen by it, and what they are a schedule of.
+/// A mode, the slots that are chosen by it, and what they are a schedule of if they are a split's.
 pub(super) struct Content {
     pub(super) mode: u32,
     pub(super) slots: Vec<u32>,
@@ -25,15 +27,6 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// One slot: there is nothing to select.
-    fn single(slot: u32) -> Self {
-        Self {
-            mode: mode::SEQUENCE,
-            slots: vec![slot],
-            schedule: None,
-        }
-    }
-
     /// For callers of this class with these shares, over groups by the names of versions. When nothing can be
     /// chosen, the one slot refuses.
     pub(super) fn of(
@@ -48,37 +41,37 @@ impl Content {
             let group = groups.find(|(n, _)| n == name).map_or(0, |(_, id)| *id);
             slots::slot(u32::try_from(version).unwrap_or_default(), group)
         };
-        let counts: Vec<u32> = shares.entries.iter().map(|share| share.slots).collect();
+        let mut counts: Vec<u32> = shares.entries.iter().map(|share| share.slots).collect();
         let mut chosen = (0..counts.len()).filter(|&version| counts[version] > 0);
-        match (chosen.next(), chosen.next()) {
-            (None, _) => return Self::single(0),
-            (Some(only), None) => return Self::single(slot_of(only)),
-            (Some(_), Some(_)) => {}
-        }
-        let order = || table::schedule(&counts).into_iter().map(slot_of);
-        match port.selection {
-            Selection::Random => Self {
-                mode: mode::RANDOM,
-                slots: order().collect(),
-                schedule: None,
-            },
-            Selection::Sticky => Self {
-                mode: mode::STICKY,
-                slots: sticky(port, class, slot_of),
-                schedule: None,
-            },
-            Selection::Sequence => {
-                let versions = port.versions.iter().map(|v| Arc::clone(&v.name));
-                let class = class.and_then(|class| port.classes.get(class));
-                Self {
-                    mode: mode::SEQUENCE,
-                    slots: order().collect(),
-                    schedule: Some(Schedule {
-                        class: class.map(|class| Arc::clone(&class.name)),
-                        versions: versions.zip(counts).collect(),
-                    }),
+        let (mode, slots) = match (chosen.next(), chosen.next()) {
+            (None, _) => (mode::SEQUENCE, vec![0]),
+            (Some(only), None) => (mode::SEQUENCE, vec![slot_of(only)]),
+            (Some(_), Some(_)) => {
+                let order = || table::schedule(&counts).into_iter().map(slot_of).collect();
+                match port.selection {
+                    Selection::Sequence => (mode::SEQUENCE, order()),
+                    Selection::Random => (mode::RANDOM, order()),
+                    Selection::Sticky => (mode::STICKY, sticky(port, class, slot_of)),
                 }
             }
+        };
+        if mode != mode::SEQUENCE {
+            counts.fill(0);
+        }
+        let names = port
+            .versions
+            .iter()
+            .map(|version| Arc::clone(&version.name));
+        let class = class.and_then(|class| port.classes.get(class));
+        let schedule = matches!(port.owner, Owner::Split(_)).then(|| Schedule {
+            mode,
+            class: class.map(|class| Arc::clone(&class.name)),
+            versions: names.zip(counts).collect(),
+        });
+        Self {
+            mode,
+            slots,
+            schedule,
         }
     }
 }

@@ -19,6 +19,8 @@ use crate::{
 pub(crate) struct Wanted {
     pub(crate) mode: u32,
     pub(crate) affinity: u32,
+    /// What it chooses is counted: it is a split's. Such a table is never just its group.
+    pub(crate) counts: bool,
     /// A version and its group each; see [`slots`] for a sticky table's.
     pub(crate) slots: Vec<u32>,
     /// Every backend of these groups, in order; none where callers keep none.
@@ -46,7 +48,7 @@ impl Wanted {
     /// The only group, if there is one.
     fn only(&self) -> Option<u32> {
         match *self.slots {
-            [slot] => Some(slots::group(slot)).filter(|group| *group != 0),
+            [slot] if !self.counts => Some(slots::group(slot)).filter(|group| *group != 0),
             _ => None,
         }
     }
@@ -150,7 +152,7 @@ impl Lowered {
         Ok(root)
     }
 
-    /// A table at this id. A schedule of one slot needs no counter.
+    /// A table at this id.
     fn new_table(&mut self, id: u32, wanted: &Wanted, counter: Option<u32>) -> Result<(), Full> {
         let own: Vec<u32> = wanted.own_slots().collect();
         let length = length_of(&own);
@@ -161,21 +163,22 @@ impl Lowered {
         if length > 0 {
             placed.offset = self.ids.take(Map::Slots, length)?;
         }
-        if wanted.mode == mode::SEQUENCE && wanted.slots.len() > 1 {
-            match counter.filter(|counter| *counter != 0) {
-                Some(counter) => {
-                    self.use_counter(counter);
-                    placed.counter = counter;
-                }
-                None => {
-                    placed.counter = self.new_counter().inspect_err(|_| {
+        if wanted.counts {
+            placed.counter = match counter.filter(|counter| *counter != 0) {
+                Some(counter) => counter,
+                None => self
+                    .ids
+                    .take(Map::Counters, slots::COUNTERS)
+                    .inspect_err(|_| {
                         let offset = placed.offset;
                         self.ids.free(Freed::Slots { offset, length });
-                    })?;
-                }
-            }
+                    })?,
+            };
         }
         let table = wanted.row(&self.image, placed);
+        table
+            .own_counters()
+            .for_each(|counter| self.use_counter(counter));
         self.put_table(id, table, own);
         Ok(())
     }
@@ -183,10 +186,9 @@ impl Lowered {
     /// Takes over tables that the maps held before a restart.
     pub(super) fn adopt_tables(&mut self, root: u32, tables: Vec<Table>, wanted: &[Wanted]) {
         for ((id, table), wanted) in (root..).zip(tables).zip(wanted) {
-            let counter = table.own_counter();
-            if counter != 0 {
-                self.use_counter(counter);
-            }
+            table
+                .own_counters()
+                .for_each(|counter| self.use_counter(counter));
             self.put_table(id, table, wanted.own_slots().collect());
         }
     }
@@ -207,6 +209,8 @@ impl Lowered {
             self.delete(Place::Slots(offset, length));
         }
         self.ids.free(Freed::Table { id, offset, length });
-        self.drop_counter(table.own_counter());
+        table
+            .own_counters()
+            .for_each(|counter| self.drop_counter(counter));
     }
 }

@@ -161,7 +161,8 @@ impl Builder<'_> {
             let Place::Table(id) = place else { continue };
             let old = self.from.tables.get(id);
             let groups = self.from.table_groups(old).into_iter().map(Place::Group);
-            for left in groups.chain([Place::Counter(old.counter), Place::Table(old.next)]) {
+            let counters = old.own_counters().map(Place::Counter);
+            for left in groups.chain(counters).chain([Place::Table(old.next)]) {
                 leavers.entry(left).or_default().push(step);
             }
         }

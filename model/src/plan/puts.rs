@@ -131,7 +131,8 @@ impl Builder<'_> {
 
     fn put_table(&mut self, id: u32, table: Table) {
         let groups = self.to.table_groups(table).into_iter().map(Place::Group);
-        let mut requires = self.steps_at(Rank::PutCounter, [Place::Counter(table.counter)]);
+        let counters = table.own_counters().map(Place::Counter);
+        let mut requires = self.steps_at(Rank::PutCounter, counters);
         let (offset, length) = table.own_slots();
         let run = Place::Slots(offset, length);
         requires.extend(self.steps_at(Rank::PutSlots, [run]));

@@ -152,7 +152,7 @@ proptest! {
             slots,
             groups: room,
             backends: room,
-            counters: room / 2 + 1,
+            counters: room * 17,
         };
         let mut node = Node::with(capacities);
         let mut all = Vec::new();

@@ -15,6 +15,7 @@ mod failing;
 #[path = "../support/kernel.rs"]
 mod kernel;
 mod lifeline;
+mod many;
 mod planning;
 mod restarting;
 mod rolling;

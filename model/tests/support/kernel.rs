@@ -221,6 +221,15 @@ impl Tables for Connect<'_, '_> {
         Some(*value - 1)
     }
 
+    fn count(&self, counter: u32) {
+        *self
+            .kernel
+            .counters
+            .borrow_mut()
+            .entry(counter)
+            .or_default() += 1;
+    }
+
     /// Pods are told apart by their cgroup here, as by their network there.
     fn client(&self) -> u64 {
         self.caller.cgroup.unwrap_or_default()

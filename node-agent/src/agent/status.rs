@@ -168,6 +168,7 @@ impl Agent<Kernel> {
             counts: self.counts.clone(),
             verdicts: self.maps.verdicts().map_err(unread).unwrap_or_default(),
             tallies: tallies.unwrap_or_default(),
+            choices: self.choices(),
             ready: self.is_ready().is_ok(),
             problems: self.problems.len() as u64,
             findings: self.findings().len() as u64,

@@ -293,6 +293,10 @@ impl Maps for Kernel {
         }
     }
 
+    fn counter(&self, index: u32) -> Result<u64, MapsError> {
+        self.counters.read(index).map_err(in_map(maps::COUNTERS))
+    }
+
     fn are_switched_off(&self) -> bool {
         self.setting(Setting::Off) != 0
     }

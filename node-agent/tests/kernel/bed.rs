@@ -9,6 +9,7 @@ use std::{
 use anyhow::Result;
 use sluice_node_abi::{
     keys::{self, FrontendKey},
+    slots,
     values::{Backend, BackendRow, Frontend, Group, Port, Table, mode},
 };
 use sluice_node_agent::{
@@ -155,6 +156,8 @@ impl Bed {
             table.mode = mode;
             (table.offset, table.length) = self.slots(groups)?;
             table.counter = id;
+            // Those of the versions follow.
+            self.ids += slots::VERSIONS;
             groups.to_vec()
         };
         (table.members, table.member_count) = self.slots(&members)?;

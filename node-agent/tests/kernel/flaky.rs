@@ -29,6 +29,10 @@ impl<F: FnMut(&Op) -> bool> Maps for Flaky<F> {
         self.maps.read()
     }
 
+    fn counter(&self, index: u32) -> Result<u64, MapsError> {
+        self.maps.counter(index)
+    }
+
     fn are_switched_off(&self) -> bool {
         self.maps.are_switched_off()
     }

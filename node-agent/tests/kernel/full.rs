@@ -48,6 +48,10 @@ impl Maps for Small {
         self.0.read()
     }
 
+    fn counter(&self, index: u32) -> Result<u64, MapsError> {
+        self.0.counter(index)
+    }
+
     fn are_switched_off(&self) -> bool {
         self.0.are_switched_off()
     }

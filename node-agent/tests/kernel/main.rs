@@ -133,6 +133,8 @@ fn main() -> ExitCode {
             test!(two_hundred_clients_of_a_sticky_split_move_only_as_shares_do),
             test!(callers_get_the_weights_of_the_first_class_that_they_are_in),
             test!(ten_classes_keep_each_its_schedule_whoever_comes_between),
+            test!(every_pod_of_a_version_has_its_turn_within_one),
+            test!(what_is_chosen_is_counted_whatever_becomes_of_weights_and_selection),
             test!(objects_maps_and_connects_say_the_same),
             test!(writes_that_fail_at_random_still_end_in_the_same_image),
             test!(an_agent_that_starts_beside_its_maps_writes_nothing),

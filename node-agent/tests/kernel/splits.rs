@@ -9,7 +9,7 @@ use sluice_node_agent::program::Refusal;
 use sluice_testbed::{
     Errno,
     errno::Code,
-    load::Target,
+    load::{Load, Target},
     pod::Pod,
     tier::{self, is_long},
 };
@@ -61,6 +61,17 @@ fn split(weights: &[u32], more: &Value) -> Value {
     json!({
         "apiVersion": "sluice.dev/v1alpha1", "kind": "TrafficSplit",
         "metadata": {"name": "web", "namespace": "shop"}, "spec": spec,
+    })
+}
+
+/// That a version has no endpoint.
+fn nobody(version: &str) -> Value {
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "name": version, "namespace": "shop", "labels": {"kubernetes.io/service-name": version},
+        },
+        "ports": [{"port": PORT}], "endpoints": [],
     })
 }
 
@@ -209,14 +220,7 @@ pub(crate) fn callers_get_the_weights_of_the_first_class_that_they_are_in() -> R
     let callers = json!({"callers": [class("robots", &json!({"serviceAccounts": ["robot"]}), 1)]});
     told.apply(&[split(&[0, 0, 1, 0], &callers)])?;
     ensure!((at_version(&clients[0])?, at_version(&clients[1])?) == (2, 1));
-    let nobody = json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {
-            "name": "v1", "namespace": "shop", "labels": {"kubernetes.io/service-name": "v1"},
-        },
-        "ports": [{"port": PORT}], "endpoints": [],
-    });
-    told.apply(&[nobody])?;
+    told.apply(&[nobody("v1")])?;
     ensure!(at_version(&clients[0])? == 2);
     let refused = clients[1].try_connect(target)?.err();
     ensure!(
@@ -278,6 +282,118 @@ pub(crate) fn ten_classes_keep_each_its_schedule_whoever_comes_between() -> Resu
             );
         }
     }
+    let counted = told.agent.choices();
+    for (class, counts) in counts.iter().enumerate() {
+        let name = (class < CLASSES).then(|| format!("c{class}"));
+        let own = counted.iter().filter(|choices| choices.class == name);
+        let own: Vec<u64> = own.map(|choices| choices.chosen).collect();
+        ensure!(
+            own == *counts,
+            "class {class}: counted {own:?}, connected {counts:?}"
+        );
+    }
     println!("{connects} connects of {} classes", clients.len());
+    Ok(())
+}
+
+pub(crate) fn what_is_chosen_is_counted_whatever_becomes_of_weights_and_selection() -> Result<()> {
+    const CONNECTS: u64 = 200;
+    let (bed, _server, backends) = bed_of(2)?;
+    let client = bed.node.pod("client").start()?;
+    let mut told = Told::start(&bed)?;
+    told.apply(&objects(&backends))?;
+    let service = at(SERVICE, PORT)?;
+    let connect = || client.load(&Load::on([service]).times(CONNECTS).threads(2));
+    let counted = |told: &Told| -> Vec<u64> {
+        let choices = told.agent.choices().into_iter();
+        choices.map(|choices| choices.chosen).collect()
+    };
+    connect()?;
+    ensure!(counted(&told).is_empty(), "a plain Service is not counted");
+    let mut expected = vec![0, 0];
+    let steps = [
+        ([9, 1], "Sequence"),
+        ([1, 1], "Sequence"),
+        ([0, 1], "Sequence"),
+        ([3, 1], "Random"),
+        ([1, 3], "Random"),
+        ([1, 1], "Sticky"),
+    ];
+    for (weights, selection) in steps {
+        told.apply(&[split(&weights, &json!({"selection": selection}))])?;
+        let report = connect()?;
+        ensure!(report.failures.is_empty(), "{:?}", report.failures);
+        for (sum, address) in expected.iter_mut().zip(&backends) {
+            *sum += report.of(&format!("{address}:{PORT}"));
+        }
+        let found = counted(&told);
+        ensure!(
+            found == expected,
+            "{weights:?} {selection}: counted {found:?}, connected {expected:?}"
+        );
+    }
+    // What is refused was chosen too.
+    let rejecting = json!({"whenUnavailable": "Reject"});
+    told.apply(&[split(&[1, 4], &rejecting), nobody("v1")])?;
+    let report = client.load(&Load::on([service]).times(1_000).threads(2))?;
+    let refused = Code::from(Errno::ECONNREFUSED);
+    let all_refused = report
+        .failures
+        .iter()
+        .all(|failure| failure.code == refused);
+    ensure!(all_refused, "{:?}", report.failures.first());
+    println!("{} of 1,000 connects were refused", report.failures.len());
+    ensure!(report.failures.len().abs_diff(800) <= 1);
+    let found = counted(&told);
+    ensure!(
+        found == [expected[0] + 200, expected[1] + 800],
+        "counted {found:?} after {expected:?}"
+    );
+    Ok(())
+}
+
+pub(crate) fn every_pod_of_a_version_has_its_turn_within_one() -> Result<()> {
+    const PODS: usize = 3;
+    let (bed, _server, backends) = bed_of(4 * PODS)?;
+    let client = bed.node.pod("client").start()?;
+    let mut rng = Rng::with_seed(tier::seed()?);
+    let mut told = Told::start(&bed)?;
+    let versions: Vec<&[String]> = backends.chunks(PODS).collect();
+    let mut all = objects(&vec![String::new(); versions.len()]);
+    for object in &mut all {
+        let version = object["metadata"]["name"]
+            .as_str()
+            .and_then(|name| name.strip_prefix('v'));
+        if let (Some(version), Some(endpoints)) = (version, object.get("endpoints")) {
+            ensure!(endpoints.is_array());
+            let pods = versions[version.parse::<usize>()?].iter();
+            object["endpoints"] = pods.map(|pod| json!({"addresses": [pod]})).collect();
+        }
+    }
+    told.apply(&all)?;
+    for _ in 0..if is_long() { 50 } else { 10 } {
+        let weights: Vec<u32> = versions.iter().map(|_| rng.u32(1..30)).collect();
+        told.apply(&[split(&weights, &json!({}))])?;
+        let load = Load::on([at(SERVICE, PORT)?]).times(if is_long() { 10_000 } else { 500 });
+        let report = client.load(&load.in_order())?;
+        ensure!(report.failures.is_empty(), "{:?}", report.failures);
+        let mut counts = vec![0_u64; backends.len()];
+        let sum: u64 = weights.iter().copied().map(u64::from).sum();
+        for (total, name) in (1_u64..).zip(&report.order) {
+            let pod = backends
+                .iter()
+                .position(|pod| name.starts_with(&format!("{pod}:")));
+            counts[pod.with_context(|| name.clone())?] += 1;
+            for (pods, weight) in counts.chunks(PODS).zip(&weights) {
+                let apart = (pods.iter().sum::<u64>() * sum).abs_diff(total * u64::from(*weight));
+                ensure!(
+                    apart <= sum,
+                    "after {total} connects: {counts:?} of {weights:?}"
+                );
+                let (most, least) = (pods.iter().max(), pods.iter().min());
+                ensure!(most <= least.map(|least| least + 1).as_ref(), "{counts:?}");
+            }
+        }
+    }
     Ok(())
 }

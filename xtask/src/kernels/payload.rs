@@ -22,11 +22,12 @@ const TESTS: [(&str, &str); 1] = [("sluice-node-agent", "kernel")];
 
 /// The tests of the short form, one for each thing that differs between kernels: that programs load
 /// and act, that loops in them loop, what iterators tell, and how a connect is refused.
-const SHORT: [&str; 5] = [
+const SHORT: [&str; 6] = [
     "a_light_pods_connect_is_rewritten",
     "answers_to_an_unconnected_socket_come_from_the_service",
     "a_backend_that_is_gone_is_replaced_at_the_next_send_and_no_other",
     "a_survey_tells_every_datagram_socket_that_was_translated",
+    "callers_get_the_weights_of_the_first_class_that_they_are_in",
     "no_backend_is_connection_refused_at_once",
 ];
 
