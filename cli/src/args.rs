@@ -7,7 +7,7 @@ use clap::{Args as Group, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use crate::{
     cluster::Named,
     output::Output,
-    verbs::{explain, get, status},
+    verbs::{explain, get, status, watch},
 };
 
 /// Shows how connections are split, where a connect goes and why, and how the nodes do.
@@ -26,6 +26,7 @@ use crate::{
         kubectl-sluice get lrp -A                              the same of another kind\n  \
         kubectl-sluice explain shop/cart 10.96.0.10:80         where a connect of this pod goes, and why\n  \
         kubectl-sluice -n shop explain cart 10.96.0.10         every port of the address\n  \
+        kubectl-sluice watch shop/checkout                     shares as asked, as they act, and as measured\n  \
         kubectl-sluice status                                  are the nodes well?\n  \
         kubectl-sluice status --node node-1                    one of them in detail\n  \
         kubectl-sluice --admin 127.0.0.1:9876 status           an agent in no cluster\n\n\
@@ -111,6 +112,7 @@ pub enum Verb {
     Explain(explain::Question),
     Get(get::Question),
     Status(status::Question),
+    Watch(watch::Question),
 }
 
 impl Whom {

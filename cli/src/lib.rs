@@ -1,6 +1,6 @@
 //! `kubectl-sluice`: what becomes of a connect, what each version of a split gets, how nodes do.
 //!
-//! A verb asks once and shows the answer: as text for people, or as the document that was sent. What
+//! A verb asks once, `watch` again and again, and shows the answer: as text for people, or as the document that was sent. What
 //! is asked for is in the API, or an agent knows it; all that is computed was computed there, and this
 //! program only words it.
 
@@ -18,6 +18,7 @@ pub mod way;
 use std::{
     error::Error,
     io::{self, ErrorKind, Write},
+    ops::ControlFlow,
     process::ExitCode,
 };
 
@@ -75,24 +76,23 @@ pub fn main() -> ExitCode {
 async fn run(args: Args) -> Result<Shown, Failure> {
     let Args { way, scope, verb } = args;
     let way = Way::find(way.admin, way.named()).await?;
-    let shown = match &verb {
-        Verb::Explain(question) => verbs::explain::run(way, &scope, question).await?,
-        Verb::Get(question) => verbs::get::run(&way, &scope, question).await?,
-        Verb::Status(question) => verbs::status::run(way, &scope, question).await?,
+    let shown = match verb {
+        Verb::Watch(question) => return verbs::watch::run(way, &scope, &question, print).await,
+        Verb::Explain(question) => verbs::explain::run(way, &scope, &question).await?,
+        Verb::Get(question) => verbs::get::run(&way, &scope, &question).await?,
+        Verb::Status(question) => verbs::status::run(way, &scope, &question).await?,
     };
-    print(&shown.text).map_err(Failure::Write)?;
-    Ok(shown)
+    print(&shown.text).map(|_| shown)
 }
 
-/// Whoever reads may have seen enough (`| head`), which is no failure.
-fn print(text: &str) -> io::Result<()> {
+/// Whoever reads may have seen enough (`| head`), which is no failure and ends what goes on.
+fn print(text: &str) -> Result<ControlFlow<()>, Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+    let written = stdout.write_all(text.as_bytes());
+    match written.and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(Failure::Write(error)),
     }
 }
 

@@ -3,3 +3,4 @@
 pub mod explain;
 pub mod get;
 pub mod status;
+pub mod watch;

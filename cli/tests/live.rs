@@ -3,92 +3,24 @@
 //! The agent is this very test program in another role, so that no other package's binary has to be
 //! built first.
 
-use std::{
-    env, fs,
-    path::PathBuf,
-    process::{Command, ExitCode, Output},
-    time::Duration,
-};
+#[path = "live/bed.rs"]
+mod bed;
+
+use std::{env, process::ExitCode};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use sluice_cli::args::Args;
 use sluice_node_agent::{args, maps::kernel::Kernel, object, program::Pins};
 use sluice_testbed::{
-    fabric::Fabric,
-    node::Node,
-    process::Process,
+    load::Load,
     requirements::Missing,
     tier::{self, Tier, eventually, test},
 };
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_kubectl-sluice");
-const AGENT: &str = "agent";
-const PATIENCE: Duration = Duration::from_secs(30);
-
-const MANIFESTS: &str = "
-apiVersion: v1
-kind: Service
-metadata: {name: checkout, namespace: shop}
-spec: {clusterIP: 10.96.0.10, ports: [{name: http, port: 80}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: checkout-v1, namespace: shop}
-spec: {clusterIP: 10.96.0.11, ports: [{name: http, port: 80}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: checkout-v2, namespace: shop}
-spec: {clusterIP: 10.96.0.12, ports: [{name: http, port: 80}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: v1-1, namespace: shop, labels: {kubernetes.io/service-name: checkout-v1}}
-addressType: IPv4
-ports: [{name: http, port: 8080}]
-endpoints: [{addresses: [10.244.1.2]}]
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: v2-1, namespace: shop, labels: {kubernetes.io/service-name: checkout-v2}}
-addressType: IPv4
-ports: [{name: http, port: 8080}]
-endpoints: [{addresses: [10.244.1.3]}]
----
-apiVersion: sluice.dev/v1alpha1
-kind: TrafficSplit
-metadata: {name: checkout, namespace: shop}
-spec:
-  service: checkout
-  versions:
-  - {name: stable, service: checkout-v1, weight: 90}
-  - {name: canary, service: checkout-v2, weight: 10}
----
-apiVersion: sluice.dev/v1alpha1
-kind: TrafficSplit
-metadata: {name: search, namespace: find}
-spec:
-  service: search
-  versions:
-  - {name: only, service: search-v1, weight: 1}
-";
+use bed::{AGENT, Bed, PATIENCE};
 
 /// The one that shows only where there are agents' pods: in `kind-tests`.
 const IN_A_CLUSTER: &str = "agent_namespace";
-
-const KUBECONFIG: &str = "
-apiVersion: v1
-kind: Config
-current-context: first
-contexts:
-- {name: first, context: {cluster: first, user: nobody}}
-- {name: other, context: {cluster: other, user: nobody}}
-clusters:
-- {name: first, cluster: {server: 'http://127.0.0.1:9101'}}
-- {name: other, cluster: {server: 'http://127.0.0.1:9102'}}
-users:
-- {name: nobody, user: {}}
-";
 
 fn main() -> ExitCode {
     if env::args().nth(1).as_deref() == Some(AGENT) {
@@ -111,85 +43,11 @@ fn main() -> ExitCode {
             test!(every_option_and_argument_of_the_help_acts),
             test!(what_a_real_agent_says_is_understood),
             test!(a_difference_between_wanted_and_live_maps_is_a_failure),
+            test!(watch_measures_what_connects_had),
             test!(what_cannot_be_asked_is_a_sentence),
             test!(the_example_of_the_documentation_is_what_happens),
         ],
     )
-}
-
-/// A node with an agent on manifests.
-struct Bed {
-    _agent: Process,
-    node: Node,
-    fabric: Fabric,
-}
-
-impl Bed {
-    fn start() -> Result<Self> {
-        Self::with(MANIFESTS)
-    }
-
-    fn with(text: &str) -> Result<Self> {
-        let fabric = Fabric::start()?;
-        let node = fabric.node("node-1")?;
-        let manifests: PathBuf = fabric.run().folder().join("manifests");
-        fs::create_dir(&manifests)?;
-        fs::write(manifests.join("shop.yaml"), text)?;
-        let agent = node
-            .command_again(AGENT)?
-            .args([AGENT, "--node-name", "node-1", "--check-every", "3600"])
-            .args(["--admin", "127.0.0.1:9000", "--manifests"])
-            .arg(&manifests)
-            .arg("--state")
-            .arg(manifests.with_file_name("state"))
-            .arg("--cgroup-root")
-            .arg(node.cgroup().path())
-            .arg("--bpffs")
-            .arg(node.bpffs())
-            .spawn()?;
-        let bed = Self {
-            _agent: agent,
-            node,
-            fabric,
-        };
-        eventually(PATIENCE, "a ready agent", || {
-            bed.good("--admin 127.0.0.1:9000 status").map(drop)
-        })?;
-        Ok(bed)
-    }
-
-    /// Runs the program as a process of the node.
-    fn run(&self, args: &str) -> Result<Output> {
-        self.run_with(args, &[])
-    }
-
-    fn run_with(&self, args: &str, variables: &[(&str, &str)]) -> Result<Output> {
-        let mut program = Command::new(PROGRAM);
-        // The kubeconfig of whoever runs the tests is not part of them.
-        program
-            .args(args.split_whitespace())
-            .env_clear()
-            .envs(variables.iter().copied());
-        self.node
-            .netns()
-            .run(move || program.output().context("running kubectl-sluice"))
-    }
-
-    /// What it says when it cannot do what it is told. `CONFIG` stands for a kubeconfig.
-    fn complaint(&self, args: &str) -> Result<String> {
-        let kubeconfig = self.fabric.run().folder().join("kubeconfig");
-        fs::write(&kubeconfig, KUBECONFIG)?;
-        let output = self.run(&args.replace("CONFIG", &kubeconfig.display().to_string()))?;
-        ensure!(output.status.code() == Some(1), "{args}: {output:?}");
-        Ok(String::from_utf8(output.stderr)?)
-    }
-
-    /// What it prints when all is well.
-    fn good(&self, args: &str) -> Result<String> {
-        let output = self.run(args)?;
-        ensure!(output.status.success(), "{args}: {output:?}");
-        Ok(String::from_utf8(output.stdout)?)
-    }
 }
 
 fn every_option_and_argument_of_the_help_acts() -> Result<()> {
@@ -273,8 +131,19 @@ fn every_option_and_argument_of_the_help_acts() -> Result<()> {
                         .status
                         .success()
             }
+            "watch name" => at("watch shop/checkout --looks 1")?.contains("stable"),
+            "watch looks" => at("watch shop/checkout --looks 2 --every 1")?
+                .matches("TrafficSplit shop/checkout")
+                .count()
+                .eq(&2),
+            "watch every" => {
+                let looks = at("watch shop/checkout --looks 2 --every 2 -o json")?;
+                let last = looks.lines().last().context("a look is a line")?;
+                let last: serde_json::Value = serde_json::from_str(last)?;
+                last["seconds"].as_f64() >= Some(2.0)
+            }
             // Asked in the node's network, where nothing is needed of the agent.
-            "help" | "explain help" | "get help" | "status help" => bed
+            "help" | "explain help" | "get help" | "status help" | "watch help" => bed
                 .good(&argument.replace("help", "--help"))?
                 .contains("Usage:"),
             "version" => bed.good("--version")?.starts_with("kubectl-sluice "),
@@ -311,6 +180,48 @@ fn what_a_real_agent_says_is_understood() -> Result<()> {
     ] {
         ensure!(status.contains(expected), "{status}");
     }
+    Ok(())
+}
+
+fn watch_measures_what_connects_had() -> Result<()> {
+    let bed = Bed::start()?;
+    let server = |version: &str| bed.node.pod(version).version(version).port(8080).start();
+    let servers = [server("v1")?, server("v2")?];
+    let addresses = servers.each_ref().map(|pod| pod.address4().to_string());
+    ensure!(
+        addresses == ["10.244.1.2", "10.244.1.3"],
+        "the manifests name others than {addresses:?}"
+    );
+    let client = bed.node.pod("client").start()?;
+    let address: std::net::SocketAddr = "10.96.0.10:80".parse()?;
+    let running = client.start_load(&Load::on([address]).until_stopped())?;
+    eventually(PATIENCE, "connects within a window", || {
+        let watch = "--admin 127.0.0.1:9000 watch shop/checkout --every 1 --looks 2 -o json";
+        let looks = bed.good(watch)?;
+        let looks: Vec<serde_json::Value> = looks
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>()?;
+        let [first, second] = &looks[..] else {
+            return Err(anyhow!("two looks are not {looks:?}"));
+        };
+        ensure!(first["versions"][0]["measured"].is_null(), "{first:#}");
+        let chosen = |version: usize| {
+            let version = &second["versions"][version];
+            version["chosen"]
+                .as_u64()
+                .with_context(|| format!("{second:#}"))
+        };
+        let (stable, canary) = (chosen(0)?, chosen(1)?);
+        ensure!(stable + canary > 100, "{second:#}");
+        // Exact, but for one connect at each end of the window for each version.
+        ensure!(stable.abs_diff(9 * canary) <= 9 * 2, "{second:#}");
+        ensure!(second["versions"][0]["share"] == "90.0%", "{second:#}");
+        ensure!(second["nodes"]["measured"] == 1, "{second:#}");
+        Ok(())
+    })?;
+    let report = running.stop()?;
+    ensure!(report.failures.is_empty(), "{report}");
     Ok(())
 }
 

@@ -1,12 +1,13 @@
 //! The texts for people, from answers that an agent gave (`recorded/`).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use insta::assert_snapshot;
 use serde::Deserialize;
 use serde_json::json;
 use sluice_cli::{
     answer::{
+        choices::Choices,
         explanation::Answers,
         policy::{Balancing, Grant, Policy, Redirect},
         report::{List, Report},
@@ -18,6 +19,7 @@ use sluice_cli::{
         explain,
         get::{self, Detail},
         status,
+        watch::{self, Counted, Measured, Seen},
     },
 };
 use sluice_crds::conditions::Reason;
@@ -130,6 +132,64 @@ fn one_split_shows_its_conditions() {
         .map(|split| get::one(split, Look::Plain))
         .collect();
     assert_snapshot!(texts.join("---\n"));
+}
+
+fn counted(choices: serde_json::Value) -> Counted {
+    let choices: Vec<Choices> = serde_json::from_value(choices).expect("choices are read");
+    Counted::of("shop/checkout", &choices)
+}
+
+#[test]
+fn a_watch_shows_what_was_chosen_since() {
+    let List { items }: List<Split> = recorded!("api-splits");
+    let split = items.iter().find(|split| split.name == "shop/checkout");
+    let split = split.expect("it was recorded");
+    let choice = |class: Option<&str>, version: &str, chosen: u64| {
+        json!({"split": "shop/checkout", "service": "shop/checkout", "port": 80, "protocol": "TCP",
+            "family": "IPv4", "class": class, "version": version, "chosen": chosen})
+    };
+    let mut other = choice(None, "stable", 7_000);
+    other["split"] = "find/search".into();
+    let before = Seen::from([
+        (
+            "node-1".to_owned(),
+            Ok(counted(json!([choice(None, "stable", 100)]))),
+        ),
+        (
+            "node-2".to_owned(),
+            Ok(counted(json!([choice(None, "stable", 5_000)]))),
+        ),
+        ("node-3".to_owned(), Ok(counted(json!([])))),
+    ]);
+    let now = Seen::from([
+        // Two ports, two families: they add up.
+        (
+            "node-1".to_owned(),
+            Ok(counted(json!([
+                choice(None, "stable", 600),
+                choice(None, "stable", 400),
+                choice(None, "canary", 100),
+                choice(Some("qa"), "canary", 30),
+                other,
+            ]))),
+        ),
+        // It began to count anew.
+        (
+            "node-2".to_owned(),
+            Ok(counted(json!([choice(None, "stable", 10)]))),
+        ),
+        ("node-3".to_owned(), Err("nothing listens there".to_owned())),
+    ]);
+    let measured = Measured::between(&before, &now, Duration::from_millis(2_000));
+    assert_eq!(measured.nodes, 1);
+    assert_snapshot!(
+        [
+            watch::table(split, &before, None, Look::Plain),
+            watch::table(split, &now, Some(&measured), Look::Plain),
+            format!("{:#}\n", watch::document(split, &now, Some(&measured))),
+        ]
+        .join("---\n")
+    );
 }
 
 #[test]

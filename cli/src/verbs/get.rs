@@ -31,7 +31,7 @@ use crate::{
     way::Way,
 };
 
-const SPLIT: &str = "TrafficSplit";
+pub(super) const SPLIT: &str = "TrafficSplit";
 const REPORT: &str = "NodeReport";
 
 /// Show policies: what each asks for and what became of it. Of TrafficSplits, the weight that each
@@ -125,7 +125,7 @@ pub async fn run(way: &Way, scope: &Scope, question: &Question) -> Result<Shown,
         });
     }
     let text = match (way, name) {
-        (Way::Agent(agent), Some(name)) => one_of_agent(agent, name, scope.output).await?,
+        (Way::Agent(agent), Some(name)) => one_of_agent(agent, &name, scope.output).await?,
         (Way::Agent(agent), None) => all_of_agent(agent, only, scope.output).await?,
         (Way::Cluster(cluster), Some(name)) => one_of_cluster(cluster, &name, scope.output).await?,
         (Way::Cluster(cluster), None) => all_of_cluster(cluster, only, scope.output).await?,
@@ -154,9 +154,7 @@ async fn one_of_cluster(
     name: &str,
     output: Output,
 ) -> Result<String, ClusterError> {
-    let (namespace, own) = name.split_once('/').unwrap_or_default();
-    let path = format!("{}/{own}", Kind::Split.path(Some(namespace)));
-    let answer = Answer(cluster.get(SPLIT, name, &path).await?);
+    let answer = of_cluster(cluster, name).await?;
     let reports = match detail(output) {
         Detail::Short => json!({"items": []}),
         Detail::Wide => {
@@ -199,16 +197,28 @@ async fn all_of_agent(
     })
 }
 
-async fn one_of_agent(agent: &Agent, name: String, output: Output) -> Result<String, Failure> {
-    let answer = agent.ask("/debug/status", &[]).await?;
-    let Splits { splits } = agent.read(&answer)?;
-    let Some(split) = splits.into_iter().find(|split| name_of(split) == name) else {
-        let agent = agent.name().to_owned();
-        return Err(Failure::NoSuchSplit { agent, name });
-    };
-    let answer = Answer(split);
+async fn one_of_agent(agent: &Agent, name: &str, output: Output) -> Result<String, Failure> {
+    let answer = of_agent(agent, name).await?;
     output::form(output, &answer, |look: Look| {
         Ok(one(&agent.read(&answer)?, look))
+    })
+}
+
+/// One split as the API has it.
+pub(super) async fn of_cluster(cluster: &Cluster, name: &str) -> Result<Answer, ClusterError> {
+    let (namespace, own) = name.split_once('/').unwrap_or_default();
+    let path = format!("{}/{own}", Kind::Split.path(Some(namespace)));
+    cluster.get(SPLIT, name, &path).await.map(Answer)
+}
+
+/// One split as an agent tells of it.
+pub(super) async fn of_agent(agent: &Agent, name: &str) -> Result<Answer, Failure> {
+    let answer = agent.ask("/debug/status", &[]).await?;
+    let Splits { splits } = agent.read(&answer)?;
+    let split = splits.into_iter().find(|split| name_of(split) == name);
+    split.map(Answer).ok_or_else(|| Failure::NoSuchSplit {
+        agent: agent.name().to_owned(),
+        name: name.to_owned(),
     })
 }
 

@@ -29,7 +29,7 @@ pub struct CallerClass {
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub name: String,
 
-    /// Who is in it: a pod that one of the peers fits.
+    /// Who is in it: a pod that one of the peers fits; a peer fits if all that it names does.
     #[schemars(
         length(min = 1, max = MAX_PEERS),
         extend("x-kubernetes-list-type" = "atomic")
