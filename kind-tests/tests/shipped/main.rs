@@ -20,6 +20,8 @@ use befallen::agents_that_are_deleted_are_not_missed;
 use befallen::etcd_that_is_killed_is_not_missed;
 use befallen::the_api_server_that_is_stopped_is_not_missed;
 use edited::edits_reach_connects;
+use grouped::a_version_by_pods_follows_labels_and_goes_with_its_split;
+use grouped::the_operator_writes_no_service_but_those_of_groups;
 use guarded::an_agent_writes_only_the_report_of_its_own_node;
 use guarded::operator_and_webhook_are_pods_that_a_restricted_namespace_takes;
 use race::everybody_names_the_same_winner_of_a_race;
@@ -40,6 +42,7 @@ mod asked;
 mod bed;
 mod befallen;
 mod edited;
+mod grouped;
 mod guarded;
 mod population;
 mod processes;
@@ -70,6 +73,8 @@ fn main() -> ExitCode {
         vec![
             test!(a_split_is_exact_as_soon_as_it_is_programmed),
             test!(edits_reach_connects),
+            test!(a_version_by_pods_follows_labels_and_goes_with_its_split),
+            test!(the_operator_writes_no_service_but_those_of_groups),
             test!(kubectl_sluice_shows_splits_nodes_and_where_a_connect_goes),
             test!(each_bad_split_is_refused_by_its_layer_with_the_field),
             test!(a_missing_service_is_a_warning),
