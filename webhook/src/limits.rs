@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Request, State},
-    http::StatusCode,
+    http::{StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -24,9 +24,13 @@ use crate::{
 /// The API server stores no object above 1.5 MiB; an update's review has two of them.
 pub const BODY: usize = 3 * 1024 * 1024;
 
+/// So many bytes take one of the places of those that are worked on at once. Most questions have a tenth of it.
+const PLACE: usize = 32 * 1024;
+
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Questions that are read and worked on at once: each may hold a whole body.
+    /// Questions that are read and worked on at once. A large one counts for several: read, it takes many times the
+    /// room of its bytes.
     pub at_once: usize,
     /// Questions that may wait for that.
     pub waiting: usize,
@@ -52,6 +56,8 @@ impl Default for Limits {
 /// Who comes in.
 pub struct Door {
     patience: Duration,
+    /// What the largest question counts for.
+    largest: usize,
     hall: Semaphore,
     room: Semaphore,
     hall_shares: Shares,
@@ -63,12 +69,21 @@ impl Door {
     pub fn new(limits: &Limits, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             patience: limits.patience,
+            largest: limits.at_once_of_one.min(limits.at_once).max(1),
             hall: Semaphore::new(limits.at_once + limits.waiting),
             room: Semaphore::new(limits.at_once),
             hall_shares: Shares::of_each(limits.at_once_of_one + limits.waiting_of_one),
             room_shares: Shares::of_each(limits.at_once_of_one),
             metrics,
         })
+    }
+
+    /// How many places a question takes: by its length, all of one address if that is not said.
+    fn places(&self, request: &Request) -> u32 {
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let places = length.map_or(self.largest, |length| length.div_ceil(PLACE));
+        u32::try_from(places.clamp(1, self.largest)).unwrap_or(u32::MAX)
     }
 
     async fn enter(&self, request: Request, next: Next) -> Result<Response, Ending> {
@@ -78,11 +93,12 @@ impl Door {
         let _hall_share = hall_share.map_err(|_| Ending::Busy)?;
         let _hall = self.hall.try_acquire().map_err(|_| Ending::Busy)?;
         // The own place first: who waits for one of many takes none of them meanwhile.
-        let room_share = self.room_shares.of(peer).acquire_owned();
+        let places = self.places(&request);
+        let room_share = self.room_shares.of(peer).acquire_many_owned(places);
         let Ok(Ok(_room_share)) = timeout_at(until, room_share).await else {
             return Err(Ending::Busy);
         };
-        let Ok(Ok(_room)) = timeout_at(until, self.room.acquire()).await else {
+        let Ok(Ok(_room)) = timeout_at(until, self.room.acquire_many(places)).await else {
             return Err(Ending::Busy);
         };
         let _asked = self.metrics.asked();

@@ -14,12 +14,18 @@ use sluice_model::finding::Finding;
 
 use crate::rules::{self, Verdict};
 
+/// Values that a question may have, lists and objects included: read, a small object takes hundreds of times the
+/// room of its bytes. The largest policy, old and new and with those who manage its fields, has fewer.
+pub const VALUES: usize = 100_000;
+
 pub type Question = AdmissionRequest<DynamicObject>;
 pub type Answer = AdmissionReview<DynamicObject>;
 
 /// Why there is no question in a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
+    #[error("the review has more than {VALUES} values")]
+    TooMuch,
     #[error("this is not an AdmissionReview: {0}")]
     NotAReview(#[source] serde_json::Error),
     #[error("{found} is not understood: {META_API_VERSION_V1} {META_KIND} is")]
@@ -34,6 +40,9 @@ pub enum Unreadable {
 
 /// Reads a question. Values that are nested deeper than 128 levels are refused by the parser.
 pub fn read(body: &[u8]) -> Result<Question, Unreadable> {
+    if values(body) > VALUES {
+        return Err(Unreadable::TooMuch);
+    }
     let value: Value = serde_json::from_slice(body).map_err(Unreadable::NotAReview)?;
     let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
     let (version, kind) = (text("apiVersion"), text("kind"));
@@ -52,6 +61,21 @@ pub fn read(body: &[u8]) -> Result<Question, Unreadable> {
         return Err(Unreadable::NoObject);
     }
     Ok(question)
+}
+
+/// How many values there are, by what separates and opens them. Of what is no JSON it is some number.
+fn values(body: &[u8]) -> usize {
+    let (mut count, mut in_text, mut escaped) = (0, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b',' | b'{' | b'[' if !in_text => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// What is to be looked at: the object to be stored, unless only its status changes or it goes.

@@ -253,12 +253,12 @@ async fn too_many_questions_at_once_are_turned_away() {
     let router = router(&store(), &metrics, &limits);
     let pending = || {
         let stream = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
-        ask(
-            &router,
-            "/validate",
-            "application/json",
-            Body::from_stream(stream),
-        )
+        let request = Request::post("/validate")
+            .header("content-type", "application/json")
+            .header("content-length", 100)
+            .body(Body::from_stream(stream));
+        let answer = router.clone().oneshot(request.expect("a request"));
+        async { answer.await.expect("an answer").status() }
     };
     let sound = || {
         let review = review("CREATE", &split(&spec())).to_string();
@@ -271,7 +271,8 @@ async fn too_many_questions_at_once_are_turned_away() {
     let (a, b, (waiting, late)) = tokio::join!(pending(), pending(), later);
     // Two are worked on until they are given up, the third waits for that, and for the fourth there
     // is no place.
-    assert_eq!([a.0, b.0, waiting.0, late.0], [408, 408, 200, 503]);
+    assert_eq!([a.as_u16(), b.as_u16()], [408, 408]);
+    assert_eq!([waiting.0, late.0], [200, 503]);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, header},
 };
-use hyper::client::conn::http1;
+use hyper::client::conn::{http1, http2};
 use sluice_webhook::{limits::Limits, metrics::Metrics, router, server::Server, tls::Certificates};
 use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 
@@ -45,7 +45,8 @@ async fn callers_are_told_to_go_before_they_are_cut_off() {
 
     let mut one = caller.http1().await.expect("a connection");
     assert_eq!(ask(&mut one).await.get(header::CONNECTION), None);
-    let two = caller.http2().await.expect("a connection");
+    let mut two = caller.http2().await.expect("a connection");
+    by_http2(&mut two).await;
     end.send(()).expect("a server");
 
     // By HTTP/2 there is a word for it.
@@ -67,8 +68,12 @@ async fn callers_are_told_to_go_before_they_are_cut_off() {
     let mut late = caller.http1().await.expect("a connection");
     ask(&mut late).await;
     let mut late = caller.http2().await.expect("a connection");
-    late.ready().await.expect("a connection");
-    let answer = late.send_request(question(review())).await;
+    by_http2(&mut late).await;
+}
+
+async fn by_http2(sender: &mut http2::SendRequest<Body>) {
+    sender.ready().await.expect("a connection");
+    let answer = sender.send_request(question(review())).await;
     allowed(answer.expect("an answer")).await.expect("allowed");
 }
 
