@@ -73,6 +73,7 @@ pub(crate) fn a_version_by_pods_follows_labels_and_goes_with_its_split() -> Resu
         ]
         .concat(),
     )?;
+    shop.await_groups(2)?;
     shop.ready("canary", 2)?;
 
     shop.split(&json!([version("stable", "v1", 1)]))?;
