@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use sluice_kind_tests::echo;
 use sluice_kind_tests::shop::{CHECKOUT, condition, programmed};
-use sluice_testbed::cluster::{Access, TESTBED, shipped};
+use sluice_testbed::cluster::{Access, Pod, TESTBED, shipped};
 use sluice_testbed::load::Load;
 use sluice_testbed::tier::eventually;
 
@@ -21,7 +21,6 @@ pub(crate) fn a_version_by_pods_follows_labels_and_goes_with_its_split() -> Resu
     let shop = Pods::open(&bed)?;
     let node = bed.nodes()?.swap_remove(0);
     let client = echo::client(&bed, NAMESPACE, "client", &node)?;
-    let connect = |address: &SocketAddr| client.load(&Load::on([*address]).times(CONNECTS));
 
     // Nobody is refused while the groups are being made.
     let running = client.start_load(&Load::on(shop.addresses.clone()).until_stopped())?;
@@ -29,15 +28,12 @@ pub(crate) fn a_version_by_pods_follows_labels_and_goes_with_its_split() -> Resu
         version("stable", "v1", 3),
         version("canary", "v2", 1)
     ]))?;
+    shop.ready("stable", 2)?;
+    shop.ready("canary", 1)?;
     programmed(&bed, NAMESPACE, CHECKOUT)?;
     let report = running.stop()?;
     ensure!(report.failures.is_empty(), "{report}");
-    for address in &shop.addresses {
-        let report = connect(address)?;
-        let got = report.of_version("v2");
-        ensure!(report.failures.is_empty(), "{report}");
-        ensure!(got.abs_diff(CONNECTS / 4) <= 1, "{address}: {report}");
-    }
+    shop.await_shares(&client, "v2", CONNECTS / 4)?;
     let groups = shop.groups()?;
     ensure!(groups.len() == 2, "{groups:?}");
 
@@ -47,11 +43,7 @@ pub(crate) fn a_version_by_pods_follows_labels_and_goes_with_its_split() -> Resu
         version("canary", "v1", 1)
     ]))?;
     shop.ready("canary", 2)?;
-    programmed(&bed, NAMESPACE, CHECKOUT)?;
-    for address in &shop.addresses {
-        let report = connect(address)?;
-        ensure!(report.of_version("v1") == CONNECTS, "{address}: {report}");
-    }
+    shop.await_shares(&client, "v1", CONNECTS)?;
     ensure!(shop.groups()? == groups, "names are kept");
 
     // The Service's own selector counts too.
@@ -217,6 +209,23 @@ impl<'a> Pods<'a> {
             ensure!(groups.len() == count, "{groups:?} are not {count}");
             Ok(())
         })
+    }
+
+    /// Waits until connects have this share: no status says when agents have heard of new endpoints.
+    fn await_shares(&self, client: &Pod, version: &str, share: u64) -> Result<()> {
+        for address in &self.addresses {
+            eventually(PATIENCE, "connects have their shares", || {
+                let report = client.load(&Load::on([*address]).times(CONNECTS))?;
+                ensure!(report.failures.is_empty(), "{report}");
+                let got = report.of_version(version);
+                ensure!(
+                    got.abs_diff(share) <= 1,
+                    "{address}: {got} are not {share}: {report}"
+                );
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     /// Waits until the status counts so many ready endpoints of a version.
