@@ -77,7 +77,9 @@ impl Feature {
             Self::SetRetval => {
                 "a chosen errno from connect() programs (bpf_set_retval, Linux 5.18)"
             }
-            Self::Loops => "loops in programs (bpf_loop, Linux 5.17)",
+            Self::Loops => {
+                "loops in programs (bpf_loop, Linux 5.17; not where programs are interpreted)"
+            }
             Self::AncestorCgroup => "the caller's ancestor cgroup at connect() (Linux 5.7)",
             Self::NetworkCookie => "the caller's network at connect() (Linux 5.7)",
             Self::SockOps => "programs along a TCP connection's life (sock_ops, Linux 4.13)",
@@ -106,7 +108,7 @@ impl Feature {
                 .map_err(|e| failed(e.into()))?
                 && helper(connect, BpfHelper::BPF_FUNC_sk_storage_get)?),
             Self::SetRetval => helper(connect, BpfHelper::BPF_FUNC_set_retval),
-            Self::Loops => helper(connect, BpfHelper::BPF_FUNC_loop),
+            Self::Loops => Ok(helper(connect, BpfHelper::BPF_FUNC_loop)? && are_compiled()),
             Self::AncestorCgroup => {
                 helper(connect, BpfHelper::BPF_FUNC_get_current_ancestor_cgroup_id)
             }
@@ -223,6 +225,13 @@ fn fetching_atomics() -> io::Result<bool> {
         bpf::AttachType::Inet4Connect,
         &FETCHING_ADD,
     ))
+}
+
+/// Whether the kernel compiles programs. An interpreted one cannot be called back, as a loop does: the verifier
+/// refuses it, though it takes the helper. Where nobody can see the setting it is the usual one.
+fn are_compiled() -> bool {
+    let setting = std::fs::read_to_string("/proc/sys/net/core/bpf_jit_enable");
+    setting.map_or(true, |setting| setting.trim() != "0")
 }
 
 fn mapped_arrays() -> io::Result<bool> {

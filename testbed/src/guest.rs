@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio, exit};
 
 use anyhow::{Context as _, Result};
@@ -19,7 +20,9 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::time::TimeSpec;
 use nix::sys::wait::{WaitStatus, waitpid};
+use nix::time::{ClockId, clock_gettime, clock_settime};
 use nix::unistd::{Pid, getpid, sync};
 use serde::Deserialize;
 
@@ -31,9 +34,10 @@ const PLAN: &str = "/guest.json";
 const PORT: &str = "/dev/ttyS1";
 
 /// File systems in the order in which they are mounted: kind, place.
-const MOUNTS: [(&str, &str); 7] = [
+const MOUNTS: [(&str, &str); 8] = [
     ("proc", "/proc"),
     ("sysfs", "/sys"),
+    ("securityfs", "/sys/kernel/security"),
     ("devtmpfs", "/dev"),
     ("tmpfs", "/tmp"),
     ("tmpfs", "/run"),
@@ -41,11 +45,30 @@ const MOUNTS: [(&str, &str); 7] = [
     ("bpf", "/sys/fs/bpf"),
 ];
 
+/// A machine that is the tests' own: what they do to all of it nobody else sees.
+#[derive(Debug)]
+pub struct Machine(());
+
+impl Machine {
+    /// `None` on every other machine.
+    pub fn own() -> Option<Self> {
+        Path::new(PLAN).exists().then_some(Self(()))
+    }
+
+    /// Sets the clock on the wall forward, or back.
+    pub fn shift_clock(&self, by: TimeSpec) -> Result<()> {
+        let clock = ClockId::CLOCK_REALTIME;
+        Ok(clock_settime(clock, clock_gettime(clock)? + by)?)
+    }
+}
+
 /// What to do, as the initramfs says.
 #[derive(Debug, Deserialize)]
 struct Plan {
     /// Paths of kernel modules, each after those that it depends on.
     modules: Vec<String>,
+    /// A file that tells of a setting of the kernel.
+    shown: Option<String>,
     commands: Vec<Order>,
 }
 
@@ -95,6 +118,10 @@ fn carry_out(port: &mut File) -> Result<()> {
     }
     Links::of_this_thread()?.up("lo")?;
     say(port, "ready")?;
+    if let Some(file) = &plan.shown {
+        let shown = fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
+        say(port, &format!("shown {}", shown.trim()))?;
+    }
     for order in &plan.commands {
         say(port, &format!("begin {}", order.name))?;
         let ended = execute(order, port)?;

@@ -25,7 +25,7 @@ pub mod command;
 pub mod daemon;
 pub mod errno;
 pub mod fabric;
-mod guest;
+pub mod guest;
 pub mod http;
 pub mod link;
 pub mod load;

@@ -8,6 +8,7 @@ mod boot;
 mod cpio;
 mod initramfs;
 mod payload;
+mod releases;
 mod report;
 
 use std::fs;
@@ -23,8 +24,9 @@ use anyhow::{Context, Result, bail};
 use crate::setup::{self, Need, Purpose};
 use crate::test::Form;
 use crate::workspace::Workspace;
-use archive::{Kernel, RELEASES, Release};
+use archive::Kernel;
 use payload::Payload;
+use releases::{RELEASES, Release};
 use report::Table;
 
 pub(crate) use report::Report;
@@ -109,9 +111,10 @@ impl Machine {
             let initramfs = folder.join("initramfs.cpio");
             let mut commands = vec![payload.probe()];
             if release.supported {
-                commands.extend(payload.tests(form));
+                commands.extend(payload.tests(form, release.setting.as_ref()));
             }
-            initramfs::write(&initramfs, &kernel, payload, &commands)?;
+            let shown = release.setting.map(|setting| setting.file);
+            initramfs::write(&initramfs, &kernel, payload, &commands, shown)?;
             Ok(Machine {
                 release,
                 kernel,
@@ -123,9 +126,11 @@ impl Machine {
     }
 
     fn run(&self, init: &str) -> Result<Report> {
-        let ended = boot::boot(&self.kernel.image, &self.initramfs, init, &self.folder)?;
-        let name = self.release.name;
-        let mut report = Report::read(name, self.release.supported, ended.boot, &ended.output);
+        let Release { name, setting, .. } = self.release;
+        let argument = setting.as_ref().map_or("", |setting| setting.argument);
+        let image = &self.kernel.image;
+        let ended = boot::boot(image, &self.initramfs, init, argument, &self.folder)?;
+        let mut report = Report::read(self.release, ended.boot, &ended.output);
         if !ended.by_itself {
             report
                 .against

@@ -7,10 +7,12 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use aya::maps::{HashMap, Map, MapData};
+use nix::sys::time::TimeSpec;
 use serde_json::{Value, json};
 use sluice_node_abi::{keys::AffinityKey, maps::AFFINITY, values::Affinity};
 use sluice_node_agent::program::Refusal;
 use sluice_testbed::{
+    guest::Machine,
     load::Target,
     pod::Pod,
     program::{Family, Seen, Step, StepResult},
@@ -145,6 +147,26 @@ pub(crate) fn session_affinity_keeps_each_client_until_its_backend_goes() -> Res
     ensure!(answers(&clients[0], target, 3)?.len() == 3);
     told.apply(&[service("ClientIP", "RoundRobin")])?;
     the_one(answers(&clients[0], target, 10)?)?;
+    Ok(())
+}
+
+/// Only where the clock is nobody else's.
+pub(crate) fn a_clock_that_is_set_moves_no_client() -> Result<()> {
+    let machine = Machine::own().context("a machine of the test's own")?;
+    let bed = Bed::start(Refusal::SetRetval)?;
+    let servers = [1, 2].map(|n| bed.node.pod(format!("server-{n}")).port(8080).start());
+    let servers = servers.into_iter().collect::<Result<Vec<_>>>()?;
+    let client = bed.node.pod("client").start()?;
+    let mut told = Told::start(&bed)?;
+    told.apply(&[service("ClientIP", "RoundRobin"), slice("web", &servers)])?;
+    let target = Target::tcp(at(SERVICE, PORT)?);
+    let kept = the_one(answers(&client, target, 4)?)?;
+    // Affinity ends after three hours.
+    for hours in [30, -60, 30] {
+        machine.shift_clock(TimeSpec::new(hours * 3_600, 0))?;
+        let now = the_one(answers(&client, target, 4)?)?;
+        ensure!(now == kept, "{hours} hours later {now} instead of {kept}");
+    }
     Ok(())
 }
 

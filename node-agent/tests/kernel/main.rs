@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use sluice_node_agent::object;
 use sluice_testbed::{
+    guest::Machine,
     requirements::Missing,
     tier::{self, Tier, test},
 };
@@ -138,6 +139,9 @@ fn main() -> ExitCode {
             test!(objects_maps_and_connects_say_the_same),
             test!(writes_that_fail_at_random_still_end_in_the_same_image),
             test!(an_agent_that_starts_beside_its_maps_writes_nothing),
-        ],
+        ]
+        .into_iter()
+        .chain(Machine::own().map(|_| test!(a_clock_that_is_set_moves_no_client)))
+        .collect(),
     )
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
+use super::releases::Release;
 use crate::cache::{Cache, Site, make_folder};
 use crate::key::Key;
 use crate::process::{Logged, output};
@@ -19,53 +20,12 @@ use crate::progress::Progress;
 use crate::setup::{Build, Cached, provide};
 use crate::workspace::Workspace;
 
-/// The newest kernel. To move the pin: `make kernels` names the one that the archive has now when
-/// this one has left it.
-const NEWEST: &str = "linux-image-7.2.13+deb14-cloud-amd64";
 /// Depends on the current kernel of a suite.
 const CURRENT: &str = "linux-image-cloud-amd64";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Part of the key: to be changed when [`Fetch`] makes something else of the same packages.
 const RECIPE: &str = "image, base, binary, modules; depmod";
 const LOOK_UP_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// A line of kernels, and where Debian keeps it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Release {
-    /// As people call it; the newest is called so because the pin moves.
-    pub(super) name: &'static str,
-    suite: &'static str,
-    pinned: Option<&'static str>,
-    /// False for a kernel on which the agent has to end with its one sentence.
-    pub(super) supported: bool,
-}
-
-pub(super) const RELEASES: [Release; 4] = [
-    Release {
-        name: "5.10",
-        suite: "bullseye",
-        pinned: None,
-        supported: false,
-    },
-    Release {
-        name: "6.1",
-        suite: "bookworm",
-        pinned: None,
-        supported: true,
-    },
-    Release {
-        name: "6.12",
-        suite: "trixie",
-        pinned: None,
-        supported: true,
-    },
-    Release {
-        name: "newest",
-        suite: "sid",
-        pinned: Some(NEWEST),
-        supported: true,
-    },
-];
 
 /// An unpacked kernel.
 pub(super) struct Kernel {

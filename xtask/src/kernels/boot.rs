@@ -29,14 +29,21 @@ pub(super) struct Ended {
     pub(super) by_itself: bool,
 }
 
-pub(super) fn boot(image: &Path, initramfs: &Path, init: &str, folder: &Path) -> Result<Ended> {
+pub(super) fn boot(
+    image: &Path,
+    initramfs: &Path,
+    init: &str,
+    argument: &str,
+    folder: &Path,
+) -> Result<Ended> {
     let (serial, output) = (folder.join("serial.log"), folder.join("output.log"));
     for file in [&serial, &output] {
         File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
     }
     let errors = File::create(folder.join("qemu.log")).context("cannot write qemu's log")?;
     // What stands behind the two dashes becomes the arguments of the first process.
-    let arguments = format!("console=ttyS0 panic=-1 rdinit={init} -- sluice-testbed-guest");
+    let arguments =
+        format!("console=ttyS0 panic=-1 rdinit={init} {argument} -- sluice-testbed-guest");
     let mut machine = Command::new("qemu-system-x86_64");
     machine
         // One thread runs both processors in turn: with a thread for each, a processor may run

@@ -35,9 +35,11 @@ pub(super) fn write(
     kernel: &Kernel,
     payload: &Payload,
     commands: &[Value],
+    shown: Option<&str>,
 ) -> Result<()> {
     let modules = modules(&kernel.modules)?;
     let plan = json!({
+        "shown": shown,
         "modules": modules.iter().map(|module| &module.path).collect::<Vec<_>>(),
         "commands": commands,
     });

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::FEATURES;
+use super::releases::{Release, Setting};
 use crate::test::Results;
 
 pub(super) const READY: &str = "guest: ready";
@@ -36,15 +37,10 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(super) fn read(
-        name: &'static str,
-        supported: bool,
-        boot: Option<Duration>,
-        output: &str,
-    ) -> Report {
+    pub(super) fn read(release: &Release, boot: Option<Duration>, output: &str) -> Report {
         let mut report = Report {
-            name,
-            supported,
+            name: release.name,
+            supported: release.supported,
             boot,
             version: "?".to_owned(),
             present: Vec::new(),
@@ -53,7 +49,12 @@ impl Report {
             results: Results::default(),
             against: Vec::new(),
         };
-        let (sections, failure, over) = sections(output);
+        let Transcript {
+            sections,
+            shown,
+            failure,
+            over,
+        } = Transcript::read(output);
         report.against.extend(failure);
         if !over {
             report
@@ -66,6 +67,9 @@ impl Report {
             } else if report.supported {
                 report.read_test(section);
             }
+        }
+        if let Some(setting) = &release.setting {
+            report.hold_against(setting, shown.as_deref());
         }
         report
     }
@@ -114,6 +118,27 @@ impl Report {
         }
     }
 
+    /// That the kernel heeded its setting, and lacks what it has to lack then and nothing else.
+    fn hold_against(&mut self, setting: &Setting, shown: Option<&str>) {
+        let Setting {
+            argument,
+            file,
+            shown: expected,
+            without,
+            fails: _,
+        } = setting;
+        if shown != Some(expected) {
+            let shown = shown.unwrap_or("nothing");
+            self.against
+                .push(format!("{argument} was not heeded: {file} has {shown}"));
+        }
+        if self.missing != *without {
+            let missing = self.missing.join(", ");
+            self.against
+                .push(format!("it lacks {missing:?} by {argument}"));
+        }
+    }
+
     fn read_test(&mut self, section: &Section) {
         let mut results = Results::default();
         section.text.lines().for_each(|line| results.note(line));
@@ -146,40 +171,58 @@ fn names(list: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The programs' parts of the output, the first process's own failure, and whether it came to its
-/// end.
-fn sections(output: &str) -> (Vec<Section>, Option<String>, bool) {
-    let mut sections: Vec<Section> = Vec::new();
-    let (mut failure, mut over) = (None, false);
-    for line in output.lines() {
-        let Some(mark) = line.strip_prefix("guest: ") else {
-            if let Some(section) = sections
-                .last_mut()
-                .filter(|section| section.ended.is_none())
-            {
-                section.text.push_str(line);
-                section.text.push('\n');
+/// What the first process wrote.
+#[derive(Default)]
+struct Transcript {
+    /// The programs' parts of the output.
+    sections: Vec<Section>,
+    /// What the kernel shows of its setting.
+    shown: Option<String>,
+    /// What the first process itself could not do.
+    failure: Option<String>,
+    /// Whether it came to its end.
+    over: bool,
+}
+
+impl Transcript {
+    fn read(output: &str) -> Transcript {
+        let mut read = Transcript::default();
+        for line in output.lines() {
+            match line.strip_prefix("guest: ") {
+                Some(mark) => read.note(mark),
+                None => read.add(line),
             }
-            continue;
-        };
+        }
+        read
+    }
+
+    fn note(&mut self, mark: &str) {
         let (word, rest) = mark.split_once(' ').unwrap_or((mark, ""));
         match word {
-            "begin" => sections.push(Section {
+            "begin" => self.sections.push(Section {
                 name: rest.to_owned(),
                 ..Section::default()
             }),
             "end" => {
                 let ended = rest.split_once(' ').map(|(_, ended)| ended.to_owned());
-                if let Some(section) = sections.last_mut() {
+                if let Some(section) = self.sections.last_mut() {
                     section.ended = ended;
                 }
             }
-            "failed" => failure = Some(rest.to_owned()),
-            OVER => over = true,
+            "shown" => self.shown = Some(rest.to_owned()),
+            "failed" => self.failure = Some(rest.to_owned()),
+            OVER => self.over = true,
             _ => {}
         }
     }
-    (sections, failure, over)
+
+    fn add(&mut self, line: &str) {
+        let section = self.sections.last_mut();
+        if let Some(section) = section.filter(|section| section.ended.is_none()) {
+            section.text.push_str(line);
+            section.text.push('\n');
+        }
+    }
 }
 
 /// The reports of several kernels as one table: a row for each feature, a column for each kernel.
@@ -249,8 +292,20 @@ mod tests {
 
     const GOOD: &str = "guest: ready\nguest: begin features\n{\n \"kernel\": \"6.1.0\",\n \"present\": [\"fetching-atomics\"],\n \"missing\": [\"tcx\"]\n}\n\nguest: end features code 0\nguest: begin kernel\ntest result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n\nguest: end kernel code 0\nguest: over\n";
 
+    const RELEASE: Release = Release {
+        name: "6.1",
+        suite: "bookworm",
+        pinned: None,
+        supported: true,
+        setting: None,
+    };
+
     fn read(supported: bool, output: &str) -> Report {
-        Report::read("6.1", supported, Some(Duration::from_millis(2340)), output)
+        let release = Release {
+            supported,
+            ..RELEASE
+        };
+        Report::read(&release, Some(Duration::from_millis(2340)), output)
     }
 
     #[test]
@@ -261,6 +316,34 @@ mod tests {
         let table = Table(&[report]).to_string();
         assert!(table.contains("tcx               no\n"), "{table}");
         assert!(table.contains("boot              2.3 s\n"), "{table}");
+    }
+
+    #[test]
+    fn a_setting_has_to_show_in_the_kernel_and_to_lack_what_it_takes_away() {
+        let read = |without, output: &str| {
+            let setting = Setting {
+                argument: "sysctl.jit=0",
+                file: "/proc/sys/jit",
+                shown: "0",
+                without,
+                fails: &[],
+            };
+            let release = Release {
+                setting: Some(setting),
+                ..RELEASE
+            };
+            Report::read(&release, None, output).against
+        };
+        let heeded = GOOD.replace("guest: ready", "guest: ready\nguest: shown 0");
+        assert_eq!(read(&["tcx"], &heeded), Vec::<String>::new());
+        assert_eq!(
+            read(&["tcx"], GOOD),
+            ["sysctl.jit=0 was not heeded: /proc/sys/jit has nothing"]
+        );
+        assert_eq!(
+            read(&["loops"], &heeded),
+            ["it lacks \"tcx\" by sysctl.jit=0"]
+        );
     }
 
     #[test]
