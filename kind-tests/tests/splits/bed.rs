@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use sluice_kind_tests::common::{Common, Quiet};
 use sluice_kind_tests::{echo, shop};
+use sluice_model::image::Image;
 use sluice_model::key::Family;
 use sluice_node_agent::maps::Maps as _;
 use sluice_node_agent::maps::kernel::Kernel;
@@ -80,7 +81,7 @@ impl Bed {
         let started = Instant::now();
         let cluster = Cluster::start().nodes(2).proxy(Proxy::Sluice).up()?;
         cluster.namespace(NAMESPACE)?;
-        let names: Vec<_> = cluster.nodes().iter().map(|node| node.name()).collect();
+        let names: Vec<_> = cluster.nodes().iter().map(Node::name).collect();
         let servers = (0..SERVERS).map(|number| server(names[number % names.len()], number));
         let lenders = (0..VERSIONS).map(lender);
         apply(&cluster, servers.chain(lenders))?;
@@ -91,8 +92,9 @@ impl Bed {
         for number in 0..SERVERS {
             cluster.ready(NAMESPACE, &format!("pod/server-{number}"), PATIENCE)?;
         }
+        let all = Family::ALL.len() * (0..VERSIONS).map(pods).sum::<usize>();
         for node in cluster.nodes() {
-            await_backends(node)?;
+            await_count(node, "a node knows all servers", all, backends)?;
         }
         println!(
             "two nodes with Sluice, servers and clients are up after {:.1} s",
@@ -158,18 +160,27 @@ pub(crate) fn apply(cluster: &Cluster, items: impl Iterator<Item = Value>) -> Re
     cluster.apply(&list.to_string())
 }
 
-/// Waits until the kernel of a node knows all backends of all versions.
-fn await_backends(node: &Node) -> Result<()> {
-    let wanted = Family::ALL.len() * (0..VERSIONS).map(pods).sum::<usize>();
-    eventually(PATIENCE, "a node knows all servers", || {
+/// Waits until the kernel of a node holds so many of something.
+pub(crate) fn await_count(
+    node: &Node,
+    what: &str,
+    wanted: usize,
+    count: impl Fn(&Image) -> usize,
+) -> Result<()> {
+    eventually(PATIENCE, what, || {
         let image = Kernel::open(&Pins::new(node.bpffs().join(PINS)))?.read()?;
-        let ports = image.backends.iter();
-        let ports = ports.map(|(_, backend)| usize::from(u16::from_be_bytes(backend.port)));
-        let known = ports.filter(|port| (FIRST_PORT..FIRST_PORT + VERSIONS).contains(port));
-        let known = known.count();
-        ensure!(known == wanted, "{}: {known} of {wanted}", node.name());
+        let held = count(&image);
+        ensure!(held == wanted, "{}: {held} of {wanted}", node.name());
         Ok(())
     })
+}
+
+/// Backends of versions, of both families.
+fn backends(image: &Image) -> usize {
+    let ports = image.backends.iter();
+    let ports = ports.map(|(_, backend)| usize::from(u16::from_be_bytes(backend.port)));
+    let ours = FIRST_PORT..FIRST_PORT + VERSIONS;
+    ports.filter(|port| ours.contains(port)).count()
 }
 
 fn server(node: &str, number: usize) -> Value {

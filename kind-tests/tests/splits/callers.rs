@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, ensure};
 use fastrand::Rng;
 use serde_json::{Value, json};
+use sluice_model::key::Family;
 use sluice_testbed::cluster::{Pod, TESTBED};
 use sluice_testbed::load::Load;
 use sluice_testbed::tier::{self, eventually, is_long};
 
-use crate::bed::{ALONE, Bed, NAMESPACE, PATIENCE, apply, lent, quiet, version};
+use crate::bed::{ALONE, Bed, NAMESPACE, PATIENCE, apply, await_count, lent, quiet, version};
 use crate::exact::furthest;
 
 /// Each with a pod, in turn on either node.
@@ -62,17 +63,16 @@ pub(crate) fn each_class_of_callers_has_its_own_shares_exactly() -> Result<()> {
     let pods = crowd(&bed, "class")?;
     let by_class: Vec<_> = pods.iter().map(|_| weights(&mut random)).collect();
     let everybody = weights(&mut random);
-    let named = by_class.iter().enumerate().map(|(number, weights)| {
-        let weights = (ALONE..).zip(weights);
-        let weights = weights.map(|(version, weight)| (format!("v{version}"), json!(weight)));
-        json!({
-            "name": format!("class-{number}"),
-            "from": [{ "pods": { "matchLabels": { "class": number.to_string() } } }],
-            "weights": Value::Object(weights.collect()),
-        })
-    });
-    let spec = json!({ "versions": lent(ALONE, &everybody), "callers": named.collect::<Value>() });
+    let spec = json!({ "versions": lent(ALONE, &everybody), "callers": classes(&by_class) });
     let split = bed.split("callers", &spec)?;
+    // That a node has the split does not say that it knows these pods.
+    let nodes = bed.cluster.nodes();
+    let known = Family::ALL.len() * CLASSES / nodes.len();
+    for node in nodes {
+        await_count(node, "a node knows its callers", known, |image| {
+            image.classes.len()
+        })?;
+    }
     let mut worst: f64 = 0.0;
     for address in &split.addresses {
         let load = Load::on([*address]).times(connects).in_order();
@@ -89,29 +89,34 @@ pub(crate) fn each_class_of_callers_has_its_own_shares_exactly() -> Result<()> {
     println!(
         "{CLASSES} classes and everybody else, {connects} connects each; furthest from the ideal: {worst:.4}"
     );
-
     // A label that changes while the pod runs counts for its next connects.
-    let only = |number: usize| {
-        let mut spec = spec.clone();
-        spec["callers"][1]["weights"] = json!({ format!("v{number}"): 1 });
-        spec
-    };
-    split.set(&only(ALONE + 5))?;
+    let only = ALONE + 5;
+    let mut spec = spec;
+    spec["callers"][1]["weights"] = json!({ format!("v{only}"): 1 });
+    split.set(&spec)?;
     split.programmed()?;
-    bed.cluster.kubectl([
-        "label",
-        "pod",
-        "class-0",
-        "class=1",
-        "--overwrite",
-        "--namespace",
-        NAMESPACE,
-    ])?;
+    let label = ["label", "pod", "class-0", "class=1", "--overwrite"];
+    let there = ["--namespace", NAMESPACE];
+    bed.cluster.kubectl([&label[..], &there].concat())?;
     eventually(PATIENCE, "the pod is of another class", || {
         let report = pods[0].load(&Load::on([split.addresses[0]]).times(20))?;
-        ensure!(report.of_version(&version(ALONE + 5)) == 20, "{report}");
+        ensure!(report.of_version(&version(only)) == 20, "{report}");
         Ok(())
     })
+}
+
+/// A class for the pods of each label, with these weights of the versions from [`ALONE`] on.
+fn classes(by_class: &[Vec<u64>]) -> Value {
+    let classes = by_class.iter().enumerate().map(|(number, weights)| {
+        let weights = (ALONE..).zip(weights);
+        let weights = weights.map(|(version, weight)| (format!("v{version}"), json!(weight)));
+        json!({
+            "name": format!("class-{number}"),
+            "from": [{ "pods": { "matchLabels": { "class": number.to_string() } } }],
+            "weights": Value::Object(weights.collect()),
+        })
+    });
+    classes.collect()
 }
 
 /// Which version each pod has, all of whose connects meet the same.
