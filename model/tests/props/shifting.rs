@@ -140,10 +140,10 @@ proptest! {
         let all = node.connections.len();
         let mut course = Course::begin(BEGAN);
         let (mut now, mut turn, mut ended) = (BEGAN, 0_u64, BTreeSet::new());
-        let mut waiting = 0;
+        let mut waiting = 0_usize;
         while !course.is_over(now) {
             // The new weights choose, one after the other; some clients are late.
-            let back = if absent == 0 { waiting } else { waiting / absent };
+            let back = waiting.checked_div(absent).unwrap_or(waiting);
             for _ in 0..back {
                 let whole: u64 = node.shares.iter().sum();
                 let place = turn * 7_919 % whole;

@@ -262,7 +262,12 @@ impl Moving {
         let homes = homes.map(|(class, name)| {
             let places = table::places(&port.versions, &port.weights(class), port.when_unavailable);
             let places = places.into_iter();
-            (name, places.map(|version| pools.of_version(version.into())).collect())
+            (
+                name,
+                places
+                    .map(|version| pools.of_version(version.into()))
+                    .collect(),
+            )
         });
         let homes = homes.collect();
         let callers = || desired.callers.iter();
