@@ -134,16 +134,15 @@ fn one_split_shows_its_conditions() {
     assert_snapshot!(texts.join("---\n"));
 }
 
-fn counted(choices: serde_json::Value) -> Counted {
-    let choices: Vec<Choices> = serde_json::from_value(choices).expect("choices are read");
-    Counted::of("shop/checkout", &choices)
-}
-
 #[test]
 fn a_watch_shows_what_was_chosen_since() {
     let List { items }: List<Split> = recorded!("api-splits");
     let split = items.iter().find(|split| split.name == "shop/checkout");
     let split = split.expect("it was recorded");
+    let counted = |choices: serde_json::Value| {
+        let choices: Vec<Choices> = serde_json::from_value(choices).expect("choices are read");
+        Counted::of("shop/checkout", &choices)
+    };
     let choice = |class: Option<&str>, version: &str, chosen: u64| {
         json!({"split": "shop/checkout", "service": "shop/checkout", "port": 80, "protocol": "TCP",
             "family": "IPv4", "class": class, "version": version, "chosen": chosen})
