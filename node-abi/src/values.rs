@@ -98,7 +98,7 @@ pub mod mode {
 pub const CARRIED: usize = 7;
 
 /// Value of `TABLES`, level 1: which version. Its slots hold versions with their groups, see
-/// [`slots`](crate::slots). One cache line.
+/// [`slots`]. One cache line.
 ///
 /// A table with a single group *is* that group: it has no slots of its own, and `mode`, `offset`, `length` and
 /// `counter` are the group's.
