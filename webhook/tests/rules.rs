@@ -2,85 +2,15 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may")]
 
-use kube::core::DynamicObject;
+#[path = "support/judging.rs"]
+mod judging;
+
+use judging::{judge, service, shop, split};
 use serde_json::{Value, json};
 use sluice_model::{change::Change, facts, index::Index, key::Kind};
-use sluice_webhook::{review, rules};
-
-/// A cluster with these Services and splits in the namespace `shop`.
-fn cluster(objects: impl IntoIterator<Item = Value>) -> Index {
-    let mut index = Index::awaiting([]);
-    for object in objects {
-        index.apply(facts::parse(object).expect("an object of ours"));
-    }
-    index
-}
-
-fn service(name: &str, ip: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": {"name": name, "namespace": "shop"},
-        "spec": {"clusterIP": ip, "ports": [
-            {"name": "http", "port": 80}, {"name": "admin", "port": 81},
-        ]},
-    })
-}
-
-fn shop(more: impl IntoIterator<Item = Value>) -> Index {
-    let services = [
-        service("checkout", "10.96.0.10"),
-        service("v1", "None"),
-        service("v2", "None"),
-    ];
-    cluster(services.into_iter().chain(more))
-}
-
-/// Created on this day of a month, with this in its spec instead of the usual.
-fn split(name: &str, day: u8, change: Value) -> Value {
-    let mut split = json!({
-        "apiVersion": "sluice.dev/v1alpha1", "kind": "TrafficSplit",
-        "metadata": {
-            "name": name, "namespace": "shop",
-            "creationTimestamp": format!("2026-01-{day:02}T00:00:00Z"),
-        },
-        "spec": {"service": "checkout", "versions": [
-            {"name": "stable", "service": "v1", "weight": 90},
-            {"name": "canary", "service": "v2", "weight": 10},
-        ]},
-    });
-    let Value::Object(change) = change else {
-        panic!("fields of the spec")
-    };
-    for (field, value) in change {
-        split["spec"][field] = value;
-    }
-    split
-}
 
 fn versions(versions: impl Into<Value>) -> Value {
     json!({ "versions": versions.into() })
-}
-
-fn judge(index: &Index, old: Option<&Value>, new: &Value) -> Vec<String> {
-    let read = |value: &Value| -> DynamicObject {
-        serde_json::from_value(value.clone()).expect("an object")
-    };
-    let old = old.map(read);
-    let verdict = rules::judge(
-        Kind::TrafficSplit,
-        old.as_ref(),
-        &read(new),
-        index.snapshot(),
-    );
-    let denials = verdict
-        .denials
-        .iter()
-        .map(|f| format!("deny {}", review::text(f)));
-    let warnings = verdict
-        .warnings
-        .iter()
-        .map(|f| format!("warn {}", review::text(f)));
-    denials.chain(warnings).collect()
 }
 
 #[test]
@@ -243,48 +173,6 @@ fn pods_that_no_service_can_select_are_warned_of() {
              track=canary: no pod is both; take the label out of one of them"
         ]
     );
-}
-
-#[test]
-fn a_class_that_comes_too_late_is_warned_of() {
-    let everybody = || json!({"namespaces": {}});
-    let team = || json!({"namespaces": {"matchLabels": {"team": "qa"}}});
-    let own = || json!({"pods": {}});
-    let robot = || json!({"pods": {}, "serviceAccounts": ["robot"]});
-    let robots = || json!({"serviceAccounts": ["robot", "other"]});
-    let labelled = || json!({"pods": {"matchLabels": {"a": "b"}}});
-    let between = || json!({"namespaces": {"matchLabels": {"x": "y"}}, "serviceAccounts": ["z"]});
-    for (first, second, last, names) in [
-        (everybody(), between(), json!([labelled()]), "\"a\""),
-        (own(), team(), json!([team(), robot()]), "\"b\" or \"a\""),
-        (robots(), between(), json!([robot()]), "\"a\""),
-        (labelled(), between(), json!([labelled()]), "\"a\""),
-        (own(), between(), json!([team()]), ""),
-        (team(), between(), json!([own()]), ""),
-        (robot(), between(), json!([robots()]), ""),
-        (robot(), between(), json!([own()]), ""),
-        (labelled(), between(), json!([own()]), ""),
-        (own(), between(), json!([robot(), team()]), ""),
-    ] {
-        let class =
-            |name: &str, from: Value| json!({"name": name, "from": from, "weights": {"stable": 1}});
-        let callers = [
-            class("a", json!([first])),
-            class("b", json!([second])),
-            class("c", last),
-        ];
-        let change = json!({"callers": callers});
-        let mut said = judge(&shop([]), None, &split("a", 1, change.clone()));
-        // Behind everybody the one between comes too late as well.
-        said.retain(|line| line.contains("spec.callers[2]"));
-        let wanted = (!names.is_empty()).then(|| {
-            format!(
-                "warn spec.callers[2].from: nobody is ever in class \"c\": whom it names is in \
-                 {names} before; put it before, or take it out"
-            )
-        });
-        assert_eq!(said, Vec::from_iter(wanted), "{change}");
-    }
 }
 
 #[test]
