@@ -268,7 +268,11 @@ pub(crate) fn standing(port: &Port, class: Option<usize>) -> Vec<VersionStatus> 
     let versions = versions.map(|((version, share), (asked, change))| VersionStatus {
         name: version.name.to_string(),
         weight: asked.get(),
-        effective: if share.slots == 0 { 0 } else { change.effective },
+        effective: if share.slots == 0 {
+            0
+        } else {
+            change.effective
+        },
         share: percent(share.slots, shares.length),
         ready: u32::try_from(version.ready()).unwrap_or(u32::MAX),
         reason: reason(version, *asked, change.by, &shares, port.when_unavailable),

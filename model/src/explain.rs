@@ -87,7 +87,9 @@ pub fn explain(desired: &Desired, caller: Caller, frontend: Frontend) -> Explana
             rule: None,
         };
     };
-    let treatment = caller.cgroup.and_then(|cgroup| desired.callers.get(&cgroup));
+    let treatment = caller
+        .cgroup
+        .and_then(|cgroup| desired.callers.get(&cgroup));
     let class = port.class_of(treatment);
     let shares = table::of_port(port, class);
     let refused = shares.entries.iter().filter(|share| share.refuses);

@@ -132,7 +132,10 @@ mod tests {
         cap(&asked, ready).unwrap_or_else(|| {
             let (holder, _) = holder(&asked, ready);
             let pods = u64::from(ready[holder]).max(1);
-            asked.iter().map(|weight| u64::from(weight.get()) * pods).collect()
+            asked
+                .iter()
+                .map(|weight| u64::from(weight.get()) * pods)
+                .collect()
         })
     }
 
@@ -147,13 +150,26 @@ mod tests {
     fn a_version_gets_what_its_pods_can_carry() {
         let scaled = |asked: &[u32], ready: &[u32]| {
             let capped = cap(&weights(asked), ready).map(|parts| scaled_down(&parts));
-            capped.map(|weights| weights.iter().map(|weight| weight.get()).collect::<Vec<_>>())
+            capped.map(|weights| {
+                weights
+                    .iter()
+                    .map(|weight| weight.get())
+                    .collect::<Vec<_>>()
+            })
         };
         assert_eq!(scaled(&[50, 50], &[4, 1]), Some(vec![3, 1]));
-        assert_eq!(scaled(&[1, 1], &[3, 1]), Some(vec![2, 1]), "finer than the weights");
+        assert_eq!(
+            scaled(&[1, 1], &[3, 1]),
+            Some(vec![2, 1]),
+            "finer than the weights"
+        );
         assert_eq!(scaled(&[90, 10], &[3, 1]), None);
         assert_eq!(scaled(&[60, 30, 10], &[4, 1, 1]), Some(vec![13, 5, 2]));
-        assert_eq!(scaled(&[50, 50], &[4, 0]), None, "it has none: that is not for a cap to say");
+        assert_eq!(
+            scaled(&[50, 50], &[4, 0]),
+            None,
+            "it has none: that is not for a cap to say"
+        );
         assert_eq!(scaled(&[50, 50], &[0, 1]), None, "nothing to compare with");
         assert_eq!(scaled(&[0, 100], &[9, 1]), None, "the holder has it all");
     }

@@ -40,11 +40,7 @@ pub(super) struct Lent {
 }
 
 /// The endpoints that a version's Service lends to the split Service's port.
-pub(super) fn lent(
-    snapshot: Snapshot<'_>,
-    lender: &ServiceKey,
-    needed: Needed<'_>,
-) -> Lent {
+pub(super) fn lent(snapshot: Snapshot<'_>, lender: &ServiceKey, needed: Needed<'_>) -> Lent {
     let port = needed.port;
     let Some(fact) = snapshot.service(lender) else {
         let detail = format!("there is no Service {lender}");
