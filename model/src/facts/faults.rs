@@ -34,16 +34,18 @@ impl Faults {
         self.findings.push(finding.at(field));
     }
 
-    /// Says so if a list has too few or too many entries.
-    pub(super) fn count(&mut self, field: &str, found: usize, least: usize, most: usize) {
+    /// Says so if a list has too few or too many entries, and how many of them to look at: what is too long is
+    /// wrong, and costs no more for it.
+    pub(super) fn count(&mut self, field: &str, found: usize, least: usize, most: usize) -> usize {
         if (least..=most).contains(&found) {
-            return;
+            return found;
         }
         let detail = match least {
             0 => format!("there are {found}; at most {most} can be"),
             _ => format!("there are {found}; {least} to {most} can be"),
         };
         self.note(field, detail);
+        found.min(most)
     }
 
     /// Says so if an entry is there already.

@@ -56,8 +56,8 @@ impl Peer {
 }
 
 pub(super) fn parse_all(peers: &[crds::Peer], field: &str, faults: &mut Faults) -> Box<[Peer]> {
-    faults.count(field, peers.len(), 1, MAX_PEERS);
-    let peers = peers.iter().enumerate();
+    let looked_at = faults.count(field, peers.len(), 1, MAX_PEERS);
+    let peers = peers.iter().enumerate().take(looked_at);
     peers
         .map(|(i, peer)| parse(peer, &format!("{field}[{i}]"), faults))
         .collect()
@@ -89,9 +89,9 @@ fn parse(peer: &crds::Peer, field: &str, faults: &mut Faults) -> Peer {
 }
 
 fn accounts(names: &[String], field: &str, faults: &mut Faults) -> Box<[Arc<str>]> {
-    faults.count(field, names.len(), 1, MAX_SERVICE_ACCOUNTS);
+    let looked_at = faults.count(field, names.len(), 1, MAX_SERVICE_ACCOUNTS);
     let mut seen = BTreeSet::new();
-    for (i, name) in names.iter().enumerate() {
+    for (i, name) in names.iter().enumerate().take(looked_at) {
         let field = || format!("{field}[{i}]");
         if is_subdomain(name) {
             faults.once(&mut seen, name, field);

@@ -157,13 +157,13 @@ pub fn parse(key: &SplitKey, object: &TrafficSplit) -> Parsed<Fact> {
 
 fn parse_versions(key: &SplitKey, versions: &[crds::Version], faults: &mut Faults) -> Vec<Version> {
     let field = "spec.versions";
-    faults.count(field, versions.len(), 1, MAX_VERSIONS);
+    let looked_at = faults.count(field, versions.len(), 1, MAX_VERSIONS);
     if !versions.is_empty() && versions.iter().all(|version| version.weight == 0) {
         faults.note(field, NO_WEIGHT);
     }
     let mut names = BTreeSet::new();
-    let mut parsed = Vec::with_capacity(versions.len());
-    for (i, version) in versions.iter().enumerate() {
+    let mut parsed = Vec::with_capacity(looked_at);
+    for (i, version) in versions.iter().enumerate().take(looked_at) {
         let field = format!("{field}[{i}]");
         let name = version.name.as_str();
         if is_label(name) {

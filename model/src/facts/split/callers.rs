@@ -30,12 +30,13 @@ pub(super) fn parse(
     versions: &[Version],
     faults: &mut Faults,
 ) -> Box<[CallerClass]> {
-    faults.count("spec.callers", callers.len(), 0, MAX_CALLERS);
+    let looked_at = faults.count("spec.callers", callers.len(), 0, MAX_CALLERS);
     if callers.iter().map(|class| class.from.len()).sum::<usize>() > MAX_CALLER_PEERS {
         faults.note("spec.callers", CALLER_PEERS_IN_ALL);
     }
+    let known: BTreeSet<&str> = versions.iter().map(|version| &*version.name).collect();
     let mut names = BTreeSet::new();
-    let mut classes = Vec::with_capacity(callers.len());
+    let mut classes = Vec::with_capacity(looked_at);
     for (
         i,
         Class {
@@ -43,7 +44,7 @@ pub(super) fn parse(
             from,
             weights,
         },
-    ) in callers.iter().enumerate()
+    ) in callers.iter().enumerate().take(looked_at)
     {
         let field = format!("spec.callers[{i}]");
         if is_label(name) {
@@ -53,14 +54,14 @@ pub(super) fn parse(
         }
         let from = peer::parse_all(from, &format!("{field}.from"), faults);
         let field = format!("{field}.weights");
-        faults.count(&field, weights.len(), 1, MAX_VERSIONS);
+        let looked_at = faults.count(&field, weights.len(), 1, MAX_VERSIONS);
         if weights.values().all(|weight| *weight == 0) {
             faults.note(field.as_str(), NO_CALLER_WEIGHT);
         }
-        let mut parsed = Vec::with_capacity(weights.len());
-        for (version, weight) in weights {
+        let mut parsed = Vec::with_capacity(looked_at);
+        for (version, weight) in weights.iter().take(looked_at) {
             let field = format!("{field}.{version}");
-            if versions.iter().all(|known| known.name != *version) {
+            if !known.contains(&**version) {
                 faults.note(field.as_str(), WEIGHTS_NAME_VERSIONS);
             }
             if let Some(weight) = super::parse_weight(*weight, &field, faults) {
@@ -74,4 +75,39 @@ pub(super) fn parse(
         });
     }
     classes.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use crate::{
+        change::{Change, Object},
+        facts,
+    };
+
+    /// What is said of an object is what was done for it.
+    #[test]
+    fn of_lists_without_end_only_a_beginning_is_judged() {
+        let bad = json!({"name": "A", "service": "B", "weight": u32::MAX});
+        let weights: Map<String, Value> = (0..50_000)
+            .map(|i| (format!("w{i}"), json!(u32::MAX)))
+            .collect();
+        let nobody = json!({"serviceAccounts": vec![""; 50]});
+        let class = json!({"name": "A", "from": vec![nobody; 60], "weights": {"x": 0}});
+        let mut callers = vec![class; 100];
+        callers.insert(0, json!({"name": "a", "from": [{}], "weights": weights}));
+        let object = json!({
+            "apiVersion": "sluice.dev/v1alpha1", "kind": "TrafficSplit",
+            "metadata": {"name": "a", "namespace": "b"},
+            "spec": {"service": "c", "versions": vec![bad; 12_000], "callers": callers},
+        });
+        let object = facts::parse(object).expect("an object of ours");
+        let Change::Set(Object::Split(_, parsed)) = object else {
+            panic!("not a split");
+        };
+        assert!(parsed.fact.is_none());
+        let said = parsed.findings.len();
+        assert!(said < 10_000, "{said}");
+    }
 }
