@@ -16,6 +16,7 @@
 
 mod end;
 pub mod judge;
+pub mod moving;
 pub mod shifts;
 pub mod spaces;
 
@@ -152,8 +153,14 @@ impl<M: Maps + 'static> Sockets<M> {
 
     /// One look at everything; ends what has to end.
     pub async fn look(&mut self) -> Result<Look, Ended> {
-        let question = |agent: &mut _| (judge::scope(agent), Wishes::of(agent));
-        let (mut scope, wishes) = self.agent.ask(question).await?;
+        let asked = self.agent.ask(|agent| {
+            // Nothing is asked for before everything was heard: it would all be new afterwards.
+            agent.index().snapshot()?;
+            Some((judge::scope(agent), Wishes::of(agent)))
+        });
+        let Some((mut scope, wishes)) = asked.await? else {
+            return Ok(Look::default());
+        };
         // Later than the writes, so that what was opened from now on has been chosen by what is asked for.
         let now = since_boot();
         let shifted = self.shifts.note(wishes, now);
@@ -169,8 +176,13 @@ impl<M: Maps + 'static> Sockets<M> {
             return Ok(Look::default());
         };
         let live = live(&view, &judgement);
-        let moved = self.shifts.look(&judgement.moving, &live, now);
         let View { seen, failures, .. } = view;
+        // Who was not seen is not gone.
+        let moved = if failures.is_empty() {
+            self.shifts.look(&judgement.moving, &live, now)
+        } else {
+            BTreeSet::new()
+        };
         let condemned = self.condemn(seen, &judgement, &moved);
         let (mut look, mut failed) = end::all(condemned).await;
         look.looks = 1;

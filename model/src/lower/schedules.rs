@@ -51,7 +51,14 @@ impl Content {
                 match port.selection {
                     Selection::Sequence => (mode::SEQUENCE, order()),
                     Selection::Random => (mode::RANDOM, order()),
-                    Selection::Sticky => (mode::STICKY, sticky(port, class, slot_of)),
+                    Selection::Sticky => {
+                        // A version without a place is not there: nobody may keep a backend of it.
+                        let slot_of = |version: usize| match counts[version] {
+                            0 => 0,
+                            _ => slot_of(version),
+                        };
+                        (mode::STICKY, sticky(port, class, slot_of))
+                    }
                 }
             }
         };

@@ -17,7 +17,7 @@ use sluice_model::{
 };
 use sluice_node_abi::{keys, values::Socket};
 
-use super::shifts::{Moving, Shifted};
+use super::{moving::Moving, shifts::Shifted};
 use crate::{
     agent::Agent,
     diag::{Connected, Protocol},

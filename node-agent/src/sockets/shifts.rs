@@ -11,19 +11,15 @@ use std::{
     time::Duration,
 };
 
-use sluice_crds::split::Selection;
 use sluice_model::{
-    desired::{Desired, Owner, Port, PortId},
+    desired::{Owner, Port, PortId},
     facts::split::{Shift, Weight},
-    index::Snapshot,
     key::{self, ServiceKey},
-    shift::{Connection, Course, View, pools::Pools},
-    table,
+    shift::{Connection, Course, View},
 };
-use sluice_node_abi::slots;
 
-use super::judge;
-use crate::{agent::Agent, diag::Connected, maps::Maps};
+use super::moving::Moving;
+use crate::{agent::Agent, maps::Maps};
 
 /// A port of a Service.
 pub type PortKey = (ServiceKey, PortId);
@@ -67,20 +63,6 @@ struct Tracked {
     courses: BTreeMap<Class, Course>,
 }
 
-/// A port with a shift under way: what tells its connections apart.
-#[derive(Debug)]
-pub struct Moving {
-    key: PortKey,
-    /// One for each version, and one for what is no version's any more.
-    pools: Pools,
-    shares: BTreeMap<Class, Vec<u64>>,
-    /// Where clients keep their version: the pool of each place that they fall on.
-    homes: BTreeMap<Class, Vec<Option<usize>>>,
-    /// By the cgroups of pods.
-    classes: BTreeMap<u64, Class>,
-    opted_out: BTreeSet<u64>,
-}
-
 impl Wishes {
     /// Of every split now, on its TCP ports.
     pub fn of<M: Maps>(agent: &Agent<M>) -> Self {
@@ -109,7 +91,7 @@ impl Asked {
                 .versions
                 .iter()
                 .map(|version| Arc::clone(&version.name));
-            (name, names.zip(port.weights(class)).collect())
+            (name, names.zip(port.asked(class)).collect())
         });
         let lenders = port.versions.iter().map(|version| version.service.clone());
         Some(Self {
@@ -120,8 +102,15 @@ impl Asked {
     }
 }
 
+/// A port's frontends may reach other endpoints than before: that is no shift.
+fn apart_from_reach(
+    (service, id): &PortKey,
+) -> (ServiceKey, key::Port, key::Protocol, key::Family) {
+    (service.clone(), id.number, id.protocol, id.family)
+}
+
 /// The classes of a port's callers by number and name, everybody else last.
-fn classes(port: &Port) -> impl Iterator<Item = (Option<usize>, Class)> {
+pub(super) fn classes(port: &Port) -> impl Iterator<Item = (Option<usize>, Class)> {
     let named = port.classes.iter().enumerate();
     let named = named.map(|(number, class)| (Some(number), Some(Arc::clone(&class.name))));
     named.chain([(None, None)])
@@ -145,6 +134,7 @@ impl Shifts {
         let Wishes { ports, lagging } = wishes;
         let first = self.ports.is_none();
         let mut before = self.ports.take().unwrap_or_default();
+        let served: BTreeSet<_> = before.keys().map(apart_from_reach).collect();
         let ports = ports.into_iter().filter_map(|(key, asked)| {
             let is_lagging = lagging.contains(&key.0);
             let tracked = match before.remove(&key) {
@@ -152,13 +142,16 @@ impl Shifts {
                 Some(tracked) => tracked.follow(asked, now),
                 None if first => Tracked::at_rest(asked),
                 None if is_lagging => return None,
+                None if served.contains(&apart_from_reach(&key)) => Tracked::at_rest(asked),
                 // Until now the Service's own endpoints served.
                 None => Tracked::begun(asked, &key.0, now),
             };
             Some((key, tracked))
         });
         let ports: BTreeMap<_, _> = ports.collect();
-        let moving = ports.iter().filter(|(_, port)| !port.courses.is_empty());
+        let moving = ports
+            .iter()
+            .filter(|(key, port)| !port.courses.is_empty() && !lagging.contains(&key.0));
         let moving = moving.map(|(key, port)| (key.clone(), port.left.clone()));
         let moving = moving.collect();
         self.ports = Some(ports);
@@ -172,11 +165,14 @@ impl Shifts {
             let tracked = self.ports.as_mut().and_then(|all| all.get_mut(&port.key));
             let Some(tracked) = tracked else { continue };
             for (class, course) in &mut tracked.courses {
+                let Some(shares) = port.shares.get(class) else {
+                    continue;
+                };
                 let connections = live.get(&port.key).and_then(|port| port.get(class));
                 ends.extend(course.look(&View {
                     now,
                     policy: tracked.asked.policy,
-                    shares: port.shares.get(class).map_or(&[], Vec::as_slice),
+                    shares,
                     connections: connections.map_or(&[], Vec::as_slice),
                 }));
             }
@@ -218,10 +214,11 @@ impl Tracked {
         }
         // Who was in a class that has gone, or is in one that is new, goes by other weights now.
         let is_regrouped = !before.weights.keys().eq(self.asked.weights.keys());
+        let is_lent_anew = before.lenders != self.asked.lenders;
         for (class, weights) in &self.asked.weights {
             let old = before.weights.get(class);
             let is_same = old.is_some_and(|old| is_in_proportion(old, weights));
-            if !is_same || (class.is_none() && is_regrouped) {
+            if !is_same || is_lent_anew || (class.is_none() && is_regrouped) {
                 self.courses.insert(class.clone(), Course::begin(now));
             }
         }
@@ -236,75 +233,97 @@ impl Tracked {
     }
 }
 
-impl Moving {
-    /// `left` are the Services whose endpoints were versions' before.
-    pub fn of(
-        key: &ServiceKey,
-        port: &Port,
-        left: &BTreeSet<ServiceKey>,
-        desired: &Desired,
-        snapshot: Snapshot<'_>,
-    ) -> Self {
-        let versions = port.versions.iter();
-        let versions = versions.map(|version| judge::backends(port.id, version, snapshot));
-        let mut versions: Vec<_> = versions.collect();
-        let gone = left.iter();
-        let gone = gone.flat_map(|service| judge::endpoints(port.id, service, snapshot));
-        let is_still = |backend: &_| versions.iter().any(|version| version.contains(backend));
-        versions.push(gone.filter(|backend| !is_still(backend)).collect());
-        let pools = Pools::of(&versions);
-        let shares = classes(port).map(|(class, name)| {
-            let entries = table::of_port(port, class).entries.into_iter();
-            let taken = entries.map(|share| u64::from(if share.refuses { 0 } else { share.slots }));
-            (name, pools.shares(taken))
+#[cfg(test)]
+mod tests {
+    use sluice_model::{facts::service::Reach, key::Family};
+
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(1);
+
+    fn service(name: &str) -> ServiceKey {
+        ServiceKey::parse("shop", name).expect("a name")
+    }
+
+    fn port(reach: Reach) -> PortKey {
+        let id = PortId {
+            number: key::Port::new(80).expect("a port"),
+            protocol: key::Protocol::Tcp,
+            family: Family::V4,
+            reach,
+        };
+        (service("checkout"), id)
+    }
+
+    fn asked(versions: &[(&str, u32)]) -> Asked {
+        let weights = versions.iter().map(|(version, weight)| {
+            let weight = Weight::parse(*weight).expect("a weight");
+            (Arc::from(*version), weight)
         });
-        let homes = classes(port).filter(|_| port.selection == Selection::Sticky);
-        let homes = homes.map(|(class, name)| {
-            let places = table::places(&port.versions, &port.weights(class), port.when_unavailable);
-            let places = places.into_iter();
-            (
-                name,
-                places
-                    .map(|version| pools.of_version(version.into()))
-                    .collect(),
-            )
-        });
-        let homes = homes.collect();
-        let callers = || desired.callers.iter();
-        let named = callers().filter_map(|(pod, treatment)| {
-            let class = port.classes.get(port.class_of(Some(treatment))?)?;
-            Some((*pod, Some(Arc::clone(&class.name))))
-        });
-        let opted_out = callers().filter(|(_, treatment)| treatment.opted_out);
-        Self {
-            key: (key.clone(), port.id),
-            shares: shares.collect(),
-            homes,
-            classes: named.collect(),
-            opted_out: opted_out.map(|(pod, _)| *pod).collect(),
-            pools,
+        Asked {
+            policy: Shift::Cut,
+            weights: BTreeMap::from([(None, weights.collect())]),
+            lenders: versions.iter().map(|(name, _)| service(name)).collect(),
         }
     }
 
-    /// Adds the connection of this client, if the shift has to do with it. A pod that nothing is different about need not be
-    /// named.
-    pub fn add_to(&self, live: &mut Live, socket: &Connected, client: u64, pod: Option<u64>) {
-        let (Some(state), Some(pool)) = (&socket.state, self.pools.of_backend(&socket.peer()))
-        else {
-            return;
-        };
-        if pod.is_some_and(|pod| self.opted_out.contains(&pod)) {
-            return;
+    fn wishes(ports: impl IntoIterator<Item = (PortKey, Asked)>) -> Wishes {
+        Wishes {
+            ports: ports.into_iter().collect(),
+            lagging: BTreeSet::new(),
         }
-        let class = pod.and_then(|pod| self.classes.get(&pod).cloned().flatten());
-        let homes = self.homes.get(&class);
-        let home = homes.and_then(|homes| homes.get(slots::place(client) as usize));
-        let port = live.entry(self.key.clone()).or_default();
-        port.entry(class).or_default().push(Connection {
-            cookie: socket.cookie(),
-            pool,
-            home: home.copied().flatten(),
-            since: Duration::from_nanos(state.since),
-        });
+    }
+
+    #[test]
+    fn a_shift_begins_when_what_is_asked_for_changes_and_not_before() {
+        let mut shifts = Shifts::default();
+        let mut note = |wishes| !shifts.note(wishes, NOW).is_empty();
+        let here = || port(Reach::Cluster);
+        assert!(!note(wishes([(here(), asked(&[("a", 1), ("b", 1)]))])));
+        assert!(!note(wishes([(here(), asked(&[("a", 2), ("b", 2)]))])));
+        assert!(note(wishes([(here(), asked(&[("a", 1), ("b", 2)]))])));
+    }
+
+    #[test]
+    fn a_version_that_is_lent_by_another_service_is_a_shift() {
+        let mut shifts = Shifts::default();
+        let before = asked(&[("a", 1), ("b", 1)]);
+        let mut after = before.clone();
+        after.lenders = BTreeSet::from([service("a"), service("c")]);
+        shifts.note(wishes([(port(Reach::Cluster), before)]), NOW);
+        let moving = shifts.note(wishes([(port(Reach::Cluster), after)]), NOW);
+        let left = BTreeSet::from([service("b")]);
+        assert_eq!(moving, BTreeMap::from([(port(Reach::Cluster), left)]));
+    }
+
+    #[test]
+    fn a_port_that_reaches_other_endpoints_is_no_shift_and_a_new_split_is() {
+        let mut shifts = Shifts::default();
+        let same = || asked(&[("a", 1), ("b", 1)]);
+        shifts.note(wishes([(port(Reach::Cluster), same())]), NOW);
+        assert!(
+            shifts
+                .note(wishes([(port(Reach::Local), same())]), NOW)
+                .is_empty()
+        );
+        assert!(shifts.note(wishes([]), NOW).is_empty());
+        assert!(
+            !shifts
+                .note(wishes([(port(Reach::Local), same())]), NOW)
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn what_is_not_in_force_moves_nothing() {
+        let mut shifts = Shifts::default();
+        let at = || port(Reach::Cluster);
+        shifts.note(wishes([(at(), asked(&[("a", 1), ("b", 0)]))]), NOW);
+        let under_way = wishes([(at(), asked(&[("a", 1), ("b", 1)]))]);
+        assert!(!shifts.note(under_way, NOW).is_empty());
+        let mut refused = wishes([(at(), asked(&[("a", 0), ("b", 1)]))]);
+        refused.lagging.insert(service("checkout"));
+        assert!(shifts.note(refused, NOW).is_empty());
+        assert!(shifts.is_any_under_way(), "it goes on later");
     }
 }
