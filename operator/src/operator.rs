@@ -158,7 +158,7 @@ impl Operator {
                 continue;
             }
             let Some(order) = self.order(&work) else {
-                self.queue.forgive(&work);
+                self.queue.settle(&work);
                 continue;
             };
             self.under_way.insert(work.clone());
@@ -210,6 +210,10 @@ impl Operator {
             Ok(done) => {
                 debug!(%work, ?done, "looked after");
                 self.queue.forgive(&work);
+                if done == Done::Removed {
+                    // Should the next thing be to make it again, that has time.
+                    self.queue.rest(work.clone(), Instant::now());
+                }
                 if let (Work::Status(policy), Order::Status(wanted)) = (&work, &order)
                     && let Done::Written { version, .. } = &done
                 {

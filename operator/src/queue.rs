@@ -12,11 +12,22 @@ use tokio::time::Instant;
 /// Where only a person can help, a try is made this often.
 const SELDOM: Duration = Duration::from_secs(60);
 
+/// What has not come back so long after its rest needs none the next time.
+const FORGET: Duration = Duration::from_secs(60);
+
 #[derive(Debug)]
 pub struct Queue<K> {
     due: BTreeSet<(Instant, K)>,
     at: BTreeMap<K, Instant>,
     pauses: BTreeMap<K, Pause>,
+    rests: BTreeMap<K, Rest>,
+}
+
+/// Until when something is not done, whoever asks for it.
+#[derive(Debug)]
+struct Rest {
+    until: Instant,
+    pause: Pause,
 }
 
 impl<K> Default for Queue<K> {
@@ -25,12 +36,13 @@ impl<K> Default for Queue<K> {
             due: BTreeSet::new(),
             at: BTreeMap::new(),
             pauses: BTreeMap::new(),
+            rests: BTreeMap::new(),
         }
     }
 }
 
 impl<K: Ord + Clone> Queue<K> {
-    /// Asks for it now, also if it was to be done later.
+    /// Asks for it now, also if it was to be done later; a rest it has first.
     pub fn push(&mut self, key: K, now: Instant) {
         self.put(key, now);
     }
@@ -49,6 +61,26 @@ impl<K: Ord + Clone> Queue<K> {
     /// It went well: the next failure is the first.
     pub fn forgive(&mut self, key: &K) {
         self.pauses.remove(key);
+    }
+
+    /// What was done may have to be undone at once, and so on for ever: nothing more is done about it for a while,
+    /// which grows until it is settled.
+    pub fn rest(&mut self, key: K, now: Instant) {
+        self.rests.retain(|_, rest| now < rest.until + FORGET);
+        let rest = self.rests.entry(key.clone()).or_insert_with(|| Rest {
+            until: now,
+            pause: Pause::default(),
+        });
+        rest.until = now + rest.pause.longer();
+        if let Some(at) = self.at.get(&key) {
+            self.put(key, *at);
+        }
+    }
+
+    /// Nothing is to be done about it.
+    pub fn settle(&mut self, key: &K) {
+        self.forgive(key);
+        self.rests.remove(key);
     }
 
     /// The first that is due.
@@ -86,6 +118,8 @@ impl<K: Ord + Clone> Queue<K> {
     }
 
     fn put(&mut self, key: K, at: Instant) {
+        let rest = self.rests.get(&key);
+        let at = rest.map_or(at, |rest| at.max(rest.until));
         if let Some(before) = self.at.insert(key.clone(), at) {
             self.due.remove(&(before, key.clone()));
         }
@@ -129,6 +163,41 @@ mod tests {
         queue.forgive(&"a");
         queue.push_soon("a", now);
         assert!(queue.next().expect("it comes back") - now <= 2 * pauses[0]);
+    }
+
+    #[test]
+    fn what_is_undone_again_and_again_rests_longer_each_time_until_it_is_settled() {
+        let mut now = Instant::now();
+        let mut queue = Queue::default();
+        let mut rests = Vec::new();
+        for round in 0..6 {
+            // What is heard may come before the rest begins, or after.
+            if round % 2 == 0 {
+                queue.push("a", now);
+                queue.rest("a", now);
+            } else {
+                queue.rest("a", now);
+                queue.push("a", now);
+            }
+            assert_eq!(queue.pop(now), None);
+            let next = queue.next().expect("it comes back");
+            rests.push(next - now);
+            now = next;
+            assert_eq!(queue.pop(now), Some("a"));
+            // To make it anew went well: that is the half of it.
+            queue.forgive(&"a");
+        }
+        assert!(rests[5] > 4 * rests[0], "{rests:?}");
+        queue.rest("b", now);
+        queue.push("a", now);
+        assert_eq!(queue.pop(now), Some("a"), "another one's rest");
+        queue.settle(&"b");
+        queue.push("b", now);
+        assert_eq!(queue.pop(now), Some("b"));
+        queue.rest("a", now + 2 * FORGET);
+        queue.push("a", now + 2 * FORGET);
+        let rest = queue.next().expect("it comes back") - (now + 2 * FORGET);
+        assert!(rest <= 2 * rests[0], "long ago is forgotten");
     }
 
     #[test]

@@ -44,6 +44,13 @@ impl World {
         self
     }
 
+    fn service_gone(&mut self, service: &ServiceKey) -> &mut Self {
+        let gone = Change::Gone(Subject::from(service.clone()));
+        self.index.apply(gone);
+        self.groups.hear(&Heard::Gone(service.0.clone()));
+        self
+    }
+
     fn split(&mut self, split: &Value) -> &mut Self {
         let change = facts::parse(split.clone()).expect("a split");
         if let Change::Set(Object::Split(key, _)) = &change {
@@ -226,6 +233,12 @@ fn a_group_goes_with_its_version_and_when_it_can_have_no_pods() {
     without["spec"]["versions"][1] = json!({"name": "canary", "service": "v2", "weight": 1});
     let mut nothing = parent();
     nothing["spec"]["selector"].take();
+    // It keeps its selector, but the API server takes its families away.
+    let mut external = parent();
+    external["spec"] = json!({
+        "type": "ExternalName", "externalName": "checkout.example.com",
+        "selector": {"app": "checkout"}, "ports": parent()["spec"]["ports"],
+    });
     let mut contradiction = parent();
     contradiction["spec"]["selector"]["version"] = "v1".into();
     // The first family of a Service cannot be changed: the parent was made anew.
@@ -234,6 +247,7 @@ fn a_group_goes_with_its_version_and_when_it_can_have_no_pods() {
     for (what, parent, split) in [
         ("no such version", parent(), without),
         ("a parent without a selector", nothing, split("v2")),
+        ("a parent that is another name", external, split("v2")),
         ("a selector that contradicts", contradiction, split("v2")),
         ("another first family", family, split("v2")),
     ] {
@@ -250,6 +264,14 @@ fn a_group_goes_with_its_version_and_when_it_can_have_no_pods() {
         let mut going = service.clone();
         going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         assert_eq!(world.service(&going).deed(), None, "{what}: once is enough");
+        world.service_gone(&canary());
+        let wanted = world.deed();
+        // What was in the way of the family's change has gone; nothing else is wanted.
+        assert_eq!(
+            wanted.is_some(),
+            what == "another first family",
+            "{what}: {wanted:?}"
+        );
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) fn service(
     if selects.is_nothing() || group.contradiction(selects).is_some() {
         return None;
     }
+    // An ExternalName keeps its selector and loses its families.
+    let families = parent.families.clone()?;
     let selector = group.selector(selects);
     let selector = selector.iter();
     let selector = selector.map(|(key, value)| (key.to_string(), value.to_string()));
@@ -63,7 +65,7 @@ pub(super) fn service(
             cluster_ip: Some("None".to_owned()),
             selector: Some(selector.collect()),
             ports: Some(parent.ports.clone()),
-            ip_families: parent.families.clone(),
+            ip_families: Some(families),
             ip_family_policy: parent.family_policy.clone(),
             publish_not_ready_addresses: Some(parent.publishes_not_ready),
             ..ServiceSpec::default()
