@@ -47,8 +47,12 @@ const CONNECTIONS: u32 = 512;
 const CONNECTIONS_OF_ONE: usize = 64;
 /// Questions at once on one connection.
 const STREAMS: u32 = 250;
-/// How long TLS, and the head of an HTTP/1 request, may take.
+/// How long TLS may take: who opens a connection and says nothing has it no longer.
 const GREETING: Duration = Duration::from_secs(5);
+/// How long the head of an HTTP/1 request may be in coming, from the answer before it or from TLS. An API server keeps
+/// a connection for 90 s that it does not use, even one it has not asked over yet; closed to it before, its next
+/// question is lost.
+const IDLE: Duration = Duration::from_secs(120);
 /// How often a quiet caller is asked whether it is there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(10);
@@ -85,7 +89,7 @@ impl Server {
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(GREETING);
+            .header_read_timeout(IDLE);
         builder
             .http2()
             .timer(TokioTimer::new())

@@ -10,6 +10,8 @@ mod ending;
 mod files;
 #[path = "support/reviews.rs"]
 mod reviews;
+#[path = "server/waiting.rs"]
+mod waiting;
 
 use std::{
     fs,
@@ -267,7 +269,7 @@ async fn one_address_cannot_keep_others_out() {
     // Connections that never ask, twice as many as one address may have.
     let mut silent = Vec::new();
     for _ in 0..128 {
-        silent.push(TcpStream::connect(running.caller.address).await);
+        silent.push(running.caller.connect(b"http/1.1").await);
     }
     eventually("a refusal", async || {
         !running.counts("connections_refused_total 0")

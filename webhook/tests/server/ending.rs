@@ -78,7 +78,7 @@ async fn by_http2(sender: &mut http2::SendRequest<Body>) {
 }
 
 /// The head of an answer that allows.
-async fn ask(sender: &mut http1::SendRequest<Body>) -> HeaderMap {
+pub(crate) async fn ask(sender: &mut http1::SendRequest<Body>) -> HeaderMap {
     sender.ready().await.expect("a connection");
     let answer = sender.send_request(question(review())).await;
     let answer = answer.expect("an answer");
