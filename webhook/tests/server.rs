@@ -50,21 +50,29 @@ struct Running {
     served: JoinHandle<()>,
 }
 
-async fn serve(folder: &Path, authority: &Authority) -> Running {
-    serve_within(folder, authority, &Limits::default(), None).await
+/// Nobody gives up on a machine that has much to do.
+fn patient() -> Limits {
+    Limits {
+        patience: Duration::from_secs(600),
+        ..Limits::default()
+    }
 }
 
-async fn serve_within(
+async fn serve(folder: &Path, authority: &Authority) -> Running {
+    serve_only(folder, authority, None).await
+}
+
+/// Only those callers are answered, where any are named.
+async fn serve_only(
     folder: &Path,
     authority: &Authority,
-    limits: &Limits,
     callers: Option<(PathBuf, Vec<String>)>,
 ) -> Running {
     let metrics = Arc::new(Metrics::default());
     let certificates = Certificates::new(folder.to_owned(), callers, Arc::clone(&metrics));
     let reasons = certificates.watch().expect("a folder");
     certificates.reload(now());
-    let router = router(&reviews::store(), &metrics, limits);
+    let router = router(&reviews::store(), &metrics, &patient());
     let tls = certificates.server_config().expect("TLS");
     let server = Server::new(router, tls, Arc::clone(&metrics));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -260,12 +268,7 @@ async fn both_protocols_are_spoken() {
 async fn one_address_cannot_keep_others_out() {
     let (authority, mut volume) = (Authority::new(), Volume::empty());
     volume.put(&authority.issue(1));
-    // Nobody gives up while this goes on.
-    let limits = Limits {
-        patience: PATIENCE * 10,
-        ..Limits::default()
-    };
-    let running = serve_within(volume.path(), &authority, &limits, None).await;
+    let running = serve(volume.path(), &authority).await;
     // Connections that never ask, twice as many as one address may have.
     let mut silent = Vec::new();
     for _ in 0..128 {
@@ -312,7 +315,7 @@ async fn where_callers_are_known_nobody_else_is_answered() {
     let (own, foreign, next) = (Authority::new(), Authority::new(), Authority::new());
     let file = volume.path().join("client-ca.crt");
     let callers = Some((file.clone(), vec!["api-server".to_owned()]));
-    let running = serve_within(volume.path(), &authority, &Limits::default(), callers).await;
+    let running = serve_only(volume.path(), &authority, callers).await;
     let known = own.caller("api-server");
     let asks = async |shows: Option<&Pair>| {
         let caller = running.caller.showing(shows);

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, header},
 };
 use hyper::client::conn::{http1, http2};
-use sluice_webhook::{limits::Limits, metrics::Metrics, router, server::Server, tls::Certificates};
+use sluice_webhook::{metrics::Metrics, router, server::Server, tls::Certificates};
 use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     client::{Caller, allowed, question},
     eventually,
     files::{Authority, Volume, now},
-    review, reviews,
+    patient, review, reviews,
 };
 
 /// Longer than any test.
@@ -28,7 +28,7 @@ async fn callers_are_told_to_go_before_they_are_cut_off() {
     let metrics = Arc::new(Metrics::default());
     let certificates = Certificates::new(volume.path().to_owned(), None, Arc::clone(&metrics));
     certificates.reload(now());
-    let router = router(&reviews::store(), &metrics, &Limits::default());
+    let router = router(&reviews::store(), &metrics, &patient());
     let server = Server::new(
         router,
         certificates.server_config().expect("TLS"),
