@@ -17,7 +17,7 @@ use std::{
 use tokio_rustls::rustls::{
     self, ServerConfig,
     crypto::{CryptoProvider, ring},
-    server::{ClientHello, ResolvesServerCert, danger::ClientCertVerifier},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 use tracing::{info, warn};
@@ -77,6 +77,11 @@ impl Certificates {
             None => config.with_no_client_auth(),
         };
         let mut config = config.with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        if self.callers.is_some() {
+            // A session that is taken up again asks for no certificate: it would outlive its authority.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }

@@ -8,13 +8,14 @@ mod client;
 mod ending;
 #[path = "support/files.rs"]
 mod files;
+#[path = "server/knowing.rs"]
+mod knowing;
 #[path = "support/reviews.rs"]
 mod reviews;
 #[path = "server/waiting.rs"]
 mod waiting;
 
 use std::{
-    fs,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{
@@ -26,7 +27,7 @@ use std::{
 
 use axum::{body::Body, http::Version};
 use client::{Caller, Failure, allowed, question};
-use files::{Authority, Pair, Volume, now};
+use files::{Authority, Volume, now};
 use hyper::client::conn::http2;
 use serde_json::json;
 use sluice_webhook::{limits::Limits, metrics::Metrics, router, server::Server, tls::Certificates};
@@ -306,51 +307,6 @@ async fn one_address_cannot_keep_others_out() {
         .await
         .expect("a connection");
     ask(&mut other).await.expect("an answer");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_callers_are_known_nobody_else_is_answered() {
-    let (authority, mut volume) = (Authority::new(), Volume::empty());
-    volume.put(&authority.issue(1));
-    let (own, foreign, next) = (Authority::new(), Authority::new(), Authority::new());
-    let file = volume.path().join("client-ca.crt");
-    let callers = Some((file.clone(), vec!["api-server".to_owned()]));
-    let running = serve_only(volume.path(), &authority, callers).await;
-    let known = own.caller("api-server");
-    let asks = async |shows: Option<&Pair>| {
-        let caller = running.caller.showing(shows);
-        let mut sender = caller.http2().await?;
-        ask(&mut sender).await
-    };
-    // Without authorities nobody is let in, and no probe calls that ready.
-    assert!(asks(Some(&known)).await.is_err());
-    let ready = running.certificates.is_valid(now());
-    assert!(
-        ready.is_err_and(|text| text.contains("client-ca.crt") || text.contains("authorities"))
-    );
-
-    fs::write(&file, own.pem()).expect("written");
-    eventually("the authority", async || asks(Some(&known)).await.is_ok()).await;
-    assert_eq!(running.certificates.is_valid(now()), Ok(()));
-    for stranger in [
-        None,
-        Some(foreign.caller("api-server")),
-        Some(own.caller("somebody")),
-        Some(own.caller("")),
-    ] {
-        assert!(asks(stranger.as_ref()).await.is_err());
-    }
-    // A file that is broken changes nothing, another authority takes the place of the first.
-    fs::write(&file, "nothing").expect("written");
-    running.certificates.reload(now());
-    asks(Some(&known)).await.expect("an answer");
-    fs::write(&file, next.pem()).expect("written");
-    let promoted = next.caller("api-server");
-    eventually("the next authority", async || {
-        asks(Some(&promoted)).await.is_ok()
-    })
-    .await;
-    assert!(asks(Some(&known)).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -60,6 +60,12 @@ impl Caller {
         protocol: &[u8],
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, Failure> {
+        let config = self.config(protocol)?;
+        secure_as(config, stream).await
+    }
+
+    /// How it speaks TLS, and what it remembers of that.
+    pub(crate) fn config(&self, protocol: &[u8]) -> Result<Arc<ClientConfig>, Failure> {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(self.roots.clone());
@@ -71,11 +77,16 @@ impl Caller {
             None => config.with_no_client_auth(),
         };
         config.alpn_protocols = vec![protocol.to_vec()];
-        stream.set_nodelay(true)?;
-        let name = ServerName::try_from(NAME)?;
-        Ok(TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await?)
+        Ok(Arc::new(config))
+    }
+
+    /// A connection by a configuration that remembers those before it.
+    pub(crate) async fn again(
+        &self,
+        config: &Arc<ClientConfig>,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
+        let stream = TcpStream::connect(self.address).await?;
+        secure_as(Arc::clone(config), stream).await
     }
 
     /// The certificate that a new connection is shown.
@@ -104,7 +115,14 @@ impl Caller {
 
     /// A connection that many questions can go over, as an API server's.
     pub(crate) async fn http2(&self) -> Result<http2::SendRequest<Body>, Failure> {
-        let stream = TokioIo::new(self.connect(b"h2").await?);
+        self.http2_as(&self.config(b"h2")?).await
+    }
+
+    pub(crate) async fn http2_as(
+        &self,
+        config: &Arc<ClientConfig>,
+    ) -> Result<http2::SendRequest<Body>, Failure> {
+        let stream = TokioIo::new(self.again(config).await?);
         let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
         tokio::spawn(connection);
         Ok(sender)
@@ -116,6 +134,15 @@ impl Caller {
         tokio::spawn(connection);
         Ok(sender)
     }
+}
+
+async fn secure_as(
+    config: Arc<ClientConfig>,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, Failure> {
+    stream.set_nodelay(true)?;
+    let name = ServerName::try_from(NAME)?;
+    Ok(TlsConnector::from(config).connect(name, stream).await?)
 }
 
 pub(crate) fn question(body: impl Into<Body>) -> Request<Body> {
