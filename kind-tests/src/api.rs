@@ -124,6 +124,11 @@ impl Said {
         Ok(body)
     }
 
+    /// Whether the API server had no time or no room for it. What was asked for may have come about all the same.
+    pub fn is_undecided(&self) -> bool {
+        self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
     /// What a refusal says.
     pub fn message(&self) -> &str {
         self.body["message"].as_str().unwrap_or_default()

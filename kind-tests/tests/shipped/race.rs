@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use http::StatusCode;
-use sluice_kind_tests::api::{Api, Pace, Said, delete, post};
+use sluice_kind_tests::api::{Api, Pace, Said, delete, get, post};
 use sluice_testbed::cluster::Access;
 use sluice_testbed::tier::{eventually, is_long};
 
@@ -97,15 +97,11 @@ fn run(access: &Access, race: &Race) -> Result<Vec<Outcome>> {
         })?;
         let again = |(pair, said): (usize, Result<Said>)| {
             let said = said?;
-            // On a machine that has much to do the webhook may have had no time to say anything.
-            if !said.status.is_server_error() {
-                return Ok(said);
+            // On a machine that has much to do etcd or the webhook may have had no time to say anything.
+            match said.is_undecided() {
+                true => ask_again(&api, &race.policy(client, pair), PATIENCE),
+                false => Ok(said),
             }
-            eventually(PATIENCE, "an answer", || {
-                let said = api.ask(creation(pair)?)?;
-                ensure!(!said.status.is_server_error(), "{said:?}");
-                Ok(said)
-            })
         };
         answers.into_iter().map(again).collect()
     };
@@ -120,6 +116,23 @@ fn run(access: &Access, race: &Race) -> Result<Vec<Outcome>> {
         judge(race, &policies, &answers.into()).with_context(|| format!("pair {pair}"))
     });
     outcomes.collect()
+}
+
+/// Creates it until that is decided. What the last try has stored is kept out of this one by others, or by its name:
+/// so what is there counts, and not what is said.
+fn ask_again(api: &Api, policy: &Policy, patience: Duration) -> Result<Said> {
+    eventually(patience, "an answer", || {
+        let said = api.ask(post(&policy.collection(), policy.object())?)?;
+        let there = api.ask(get(&policy.path())?)?;
+        match there.status {
+            StatusCode::OK => Ok(Said {
+                status: StatusCode::CREATED,
+                ..there
+            }),
+            StatusCode::NOT_FOUND if said.status == StatusCode::FORBIDDEN => Ok(said),
+            _ => bail!("{said:?}, and {there:?}"),
+        }
+    })
 }
 
 /// Who has to win, by what the API server said to both.
@@ -214,11 +227,24 @@ fn take_over(api: &Api, patience: Duration, outcomes: &[Outcome]) -> Result<usiz
     let winners = outcomes.iter().map(|outcome| &outcome.winner.policy);
     let deletions = winners.map(|winner| delete(&winner.path()));
     let deletions = deletions.collect::<Result<Vec<_>>>()?;
-    let mut failed = Vec::new();
-    api.ask_all(PACE, deletions, |_, said| {
-        failed.extend(said.and_then(Said::good).err());
+    let mut answers = BTreeMap::new();
+    api.ask_all(PACE, deletions, |number, said| {
+        answers.insert(number, said);
     })?;
-    ensure!(failed.is_empty(), "{failed:?}");
+    for (outcome, said) in outcomes.iter().zip(answers.into_values()) {
+        let said = said?;
+        if !said.is_undecided() {
+            said.good()?;
+            continue;
+        }
+        eventually(patience, "a winner is deleted", || {
+            let said = api.ask(delete(&outcome.winner.policy.path())?)?;
+            if said.status != StatusCode::NOT_FOUND {
+                said.good()?;
+            }
+            Ok(())
+        })?;
+    }
     let mut uids = Vec::new();
     for Outcome { loser, .. } in outcomes {
         uids.push(match loser {
@@ -226,7 +252,7 @@ fn take_over(api: &Api, patience: Duration, outcomes: &[Outcome]) -> Result<usiz
             // The webhook may not have heard yet that the winner is gone.
             Loser::KeptOut(policy) => {
                 let created = eventually(patience, "the loser is let in", || {
-                    let said = api.ask(post(&policy.collection(), policy.object())?)?;
+                    let said = ask_again(api, policy, patience)?;
                     ensure!(said.status == StatusCode::CREATED, "{policy}: {said:?}");
                     Stored::of(policy, &said)
                 })?;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use anyhow::{Result, ensure};
+use http::StatusCode;
 use serde_json::{Value, json};
 use sluice_kind_tests::api::{Api, Pace, SLUICE, Said, post};
 use sluice_testbed::cluster::Access;
@@ -181,11 +182,27 @@ impl Race {
                 slice(&name).to_string(),
             )?);
         }
+        let mut undecided = Vec::new();
         let mut failed = Vec::new();
-        api.ask_all(PREPARING, creations, |_, said| {
-            failed.extend(said.and_then(Said::good).err());
-        })?;
+        api.ask_all(
+            PREPARING,
+            creations.iter().cloned(),
+            |number, said| match said {
+                Ok(said) if said.is_undecided() => undecided.push(number),
+                said => failed.extend(said.and_then(Said::good).err()),
+            },
+        )?;
         ensure!(failed.is_empty(), "{failed:?}");
+        for number in undecided {
+            eventually(PATIENCE, "it is created", || {
+                let said = api.ask(creations[number].clone())?;
+                // The first try may have been stored all the same.
+                if said.status != StatusCode::CONFLICT {
+                    said.good()?;
+                }
+                Ok(())
+            })?;
+        }
         self.is_known(&api)
     }
 
