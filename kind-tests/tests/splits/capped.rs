@@ -3,8 +3,9 @@
 use anyhow::{Result, ensure};
 use serde_json::json;
 use sluice_testbed::load::Load;
+use sluice_testbed::tier::eventually;
 
-use crate::bed::{ALONE, pods, quiet, version};
+use crate::bed::{ALONE, PATIENCE, pods, quiet, version};
 
 /// Six pods.
 const HOLDER: usize = ALONE + 7;
@@ -29,13 +30,17 @@ pub(crate) fn no_version_gets_more_than_its_ready_pods_can_carry() -> Result<()>
         (FEW, 10, CONNECTS / 6, "AsRequested"),
     ] {
         split.set(&spec(other, weight))?;
-        let stored = split.programmed()?;
-        let said = &stored["status"]["versions"][1];
-        ensure!(
-            said["reason"] == reason && said["ready"] == pods(other),
-            "{:#}",
-            stored["status"]
-        );
+        // Where the first status was right already there may be another one to come.
+        eventually(PATIENCE, "the status says what is capped", || {
+            let stored = split.programmed()?;
+            let said = &stored["status"]["versions"][1];
+            ensure!(
+                said["reason"] == reason && said["ready"] == pods(other),
+                "{:#}",
+                stored["status"]
+            );
+            Ok(())
+        })?;
         for client in &bed.clients {
             for address in &split.addresses {
                 let report = client.load(&Load::on([*address]).times(CONNECTS))?;
