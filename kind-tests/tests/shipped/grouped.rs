@@ -57,6 +57,7 @@ pub(crate) fn a_version_by_pods_follows_labels_and_goes_with_its_split() -> Resu
         .concat(),
     )?;
     shop.says("stable", "NoPodsSelected")?;
+    shop.await_groups(0)?;
     let patch = json!({"spec": {"selector": {"version": null}}}).to_string();
     bed.kubectl(
         [
@@ -71,8 +72,9 @@ pub(crate) fn a_version_by_pods_follows_labels_and_goes_with_its_split() -> Resu
     shop.split(&json!([version("stable", "v1", 1)]))?;
     shop.await_groups(1)?;
     let gone: BTreeSet<_> = groups.difference(&shop.groups()?).cloned().collect();
-    ensure!(gone.len() == 1, "{gone:?}");
-    a_foreign_service_is_left_alone(&shop, gone.first().context("one is gone")?)?;
+    let canary = gone.first().context("one is gone")?;
+    ensure!(gone.len() == 1 && canary.contains("-canary-"), "{gone:?}");
+    a_foreign_service_is_left_alone(&shop, canary)?;
 
     bed.kubectl([&["delete", "trafficsplit", CHECKOUT][..], &there].concat())?;
     shop.await_groups(0)
