@@ -36,6 +36,8 @@ const POLICIES: &str = "trafficsplits,localredirectpolicies,balancingpolicies,fr
 
 pub(crate) fn kubectl_shows_what_the_documentation_says() -> Result<()> {
     let bed = alone()?;
+    // They are new: the page has their first generation.
+    bed.kubectl(["delete", "--ignore-not-found", "--kustomize", SAMPLES])?;
     bed.kubectl(["apply", "--kustomize", SAMPLES])?;
     is_settled(&bed)?;
     let page = fs::read_to_string(PAGE)?;
