@@ -27,7 +27,12 @@ const KINDS: [&str; 2] = [
     "mutatingwebhookconfigurations",
 ];
 /// The API server's patience with the webhook while the machine is busy with the tests.
-const SECONDS: u64 = 10;
+const SECONDS: u64 = 30;
+/// So many seconds a pod goes on after it was told to end, and may take for that: on a busy machine it takes a while
+/// until all agents have heard of it.
+const LINGER: u64 = 30;
+const GRACE: u64 = 90;
+const ENVIRONMENT: &str = "SLUICE_LINGER";
 /// Each old pod goes on for a while, one after the other.
 const ROLLOUT: Duration = Duration::from_secs(180);
 /// So many reviews are asked between two changes of the certificate.
@@ -58,7 +63,7 @@ pub(crate) fn reviews_go_on_while_certificates_change_and_pods_restart() -> Resu
     let form = if is_long() { LONG } else { SHORT };
     let reviews = Reviews::prepare(&bed)?;
     let began = Instant::now();
-    let tally = with_patience(&bed, || {
+    let tally = with_patience(cluster, || {
         reviews.are_answered(&bed)?;
         thread::scope(|scope| {
             let asking = scope.spawn(|| reviews.ask(&bed));
@@ -74,12 +79,13 @@ pub(crate) fn reviews_go_on_while_certificates_change_and_pods_restart() -> Resu
     let took = began.elapsed().as_secs_f64();
     println!(
         "{} reviews in {took:.0} s, {:.0} a second: {} changes of the certificate in every pod, {} of the authority, \
-         {} restarts; 0 calls failed, 0 verdicts were wrong",
+         {} restarts; 0 calls failed, 0 verdicts were wrong, {} calls the webhook had no time for",
         tally.answered,
         f64::from(tally.answered) / took,
         form.rounds,
         form.rotations.len(),
         form.restarts.len(),
+        tally.impatient,
     );
     bed.kubectl(["delete", "namespace", reviews::NAMESPACE])
         .map(drop)
@@ -195,24 +201,57 @@ fn configurations(api: &Api) -> Result<[Value; 2]> {
     Ok([validating?, mutating?])
 }
 
-/// Lets the API server wait longer for the webhook, and as long as before in the end.
-fn with_patience<T>(access: &Access, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let shipped = configurations(&Api::of(access)?)?;
-    let wait = |seconds: &dyn Fn(&Value) -> Value| -> Result<()> {
-        for (kind, configuration) in KINDS.into_iter().zip(&shipped) {
-            let hooks = configuration["webhooks"].as_array().context("webhooks")?;
-            let patch = hooks.iter().enumerate().map(|(i, hook)| {
-                let path = format!("/webhooks/{i}/timeoutSeconds");
-                json!({"op": "replace", "path": path, "value": seconds(hook)})
-            });
-            let patch = patch.collect::<Value>().to_string();
-            let words = ["patch", kind, "sluice-webhook", "--type=json", "--patch"];
-            access.kubectl([&words[..], &[&patch]].concat())?;
-        }
-        Ok(())
-    };
-    wait(&|_| SECONDS.into())?;
+/// Lets the API server wait longer for the webhook, and the webhook's pods go on longer when they are told to end;
+/// both as long as before in the end.
+fn with_patience<T>(cluster: &Cluster, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let api = Api::of(cluster)?;
+    let shipped = configurations(&api)?;
+    let deployment = api.get(&format!(
+        "/apis/apps/v1/namespaces/{}/deployments/sluice-webhook",
+        shipped::NAMESPACE
+    ))?;
+    let grace = &deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"];
+    wait(cluster, &shipped, &|_| SECONDS.into())?;
+    let linger = json!({"name": ENVIRONMENT, "value": LINGER.to_string()});
+    linger_on(cluster, &GRACE.into(), &linger)?;
     let outcome = work();
-    wait(&|hook| hook["timeoutSeconds"].clone())?;
+    linger_on(
+        cluster,
+        grace,
+        &json!({"name": ENVIRONMENT, "$patch": "delete"}),
+    )?;
+    wait(cluster, &shipped, &|hook| hook["timeoutSeconds"].clone())?;
     outcome
+}
+
+fn wait(access: &Access, shipped: &[Value; 2], seconds: &dyn Fn(&Value) -> Value) -> Result<()> {
+    for (kind, configuration) in KINDS.into_iter().zip(shipped) {
+        let hooks = configuration["webhooks"].as_array().context("webhooks")?;
+        let patch = hooks.iter().enumerate().map(|(i, hook)| {
+            let path = format!("/webhooks/{i}/timeoutSeconds");
+            json!({"op": "replace", "path": path, "value": seconds(hook)})
+        });
+        let patch = patch.collect::<Value>().to_string();
+        let words = ["patch", kind, "sluice-webhook", "--type=json", "--patch"];
+        access.kubectl([&words[..], &[&patch]].concat())?;
+    }
+    Ok(())
+}
+
+/// Waits until only pods that were made so are there: an old one ends too early.
+fn linger_on(cluster: &Cluster, grace: &Value, variable: &Value) -> Result<()> {
+    let patch = json!({"spec": {"template": {"spec": {
+        "terminationGracePeriodSeconds": grace,
+        "containers": [{"name": "webhook", "env": [variable]}],
+    }}}});
+    let patch = patch.to_string();
+    let words = ["patch", WORKLOAD, "--namespace", shipped::NAMESPACE];
+    cluster.kubectl([&words[..], &["--patch", &patch]].concat())?;
+    cluster.rolled_out(shipped::NAMESPACE, WORKLOAD, ROLLOUT)?;
+    let pods = Pods::of(cluster)?;
+    eventually(ROLLOUT, "no old pod is left", || {
+        let going = pods.going()?;
+        ensure!(going.is_empty(), "{going:?}");
+        Ok(())
+    })
 }

@@ -1,10 +1,11 @@
 //! The webhook's pods: which certificates they have taken, and that their kubelets look at their files.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use sluice_kind_tests::api::{Api, merge};
 use sluice_testbed::cluster::{Cluster, shipped};
 use sluice_testbed::http;
@@ -59,11 +60,17 @@ impl<'a> Pods<'a> {
         Ok(())
     }
 
+    /// Those that were told to end and have not yet.
+    pub(super) fn going(&self) -> Result<Vec<String>> {
+        let pods = self.list()?;
+        let going = pods.iter().map(|pod| &pod["metadata"]);
+        let going = going.filter(|meta| !meta["deletionTimestamp"].is_null());
+        Ok(going.map(|meta| meta["name"].to_string()).collect())
+    }
+
     /// Those that have an address and were not told to end.
     fn staying(&self) -> Result<Vec<Pod>> {
-        let path = format!("{}?labelSelector={SELECTOR}", collection());
-        let list = self.api.get(&path)?;
-        let pods = list["items"].as_array().context("a list has items")?;
+        let pods = self.list()?;
         let staying = pods.iter().filter_map(|pod| {
             let meta = &pod["metadata"];
             let address = pod["status"]["podIP"].as_str()?;
@@ -77,6 +84,13 @@ impl<'a> Pods<'a> {
             })
         });
         staying.collect()
+    }
+
+    fn list(&self) -> Result<Vec<Value>> {
+        let path = format!("{}?labelSelector={SELECTOR}", collection());
+        let mut list = self.api.get(&path)?;
+        let pods = list["items"].as_array_mut().context("a list has items")?;
+        Ok(mem::take(pods))
     }
 }
 

