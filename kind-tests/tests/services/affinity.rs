@@ -103,13 +103,15 @@ pub(crate) fn affinity_ends_a_while_after_the_last_connect() -> Result<()> {
         kept(caller, &tcp(&[address]))?;
     }
 
-    let loads = |load: fn(Load) -> Load| {
-        let started = asked
-            .map(|(caller, address)| caller.start_load(&load(Load::on([address]).stretches())));
-        let reports = started.map(|load| load?.finish());
-        reports.into_iter().collect::<Result<Vec<_>>>()
+    let lively = |address| {
+        Load::on([address])
+            .stretches()
+            .rate(20.0)
+            .lasting(2 * TIMEOUT)
     };
-    for report in loads(|load| load.rate(20.0).lasting(2 * TIMEOUT))? {
+    let started = asked.map(|(caller, address)| caller.start_load(&lively(address)));
+    for load in started {
+        let report = load?.finish()?;
         ensure!(report.failures.is_empty(), "{report}");
         let early = pauses(&report).find(|pause| *pause < TIMEOUT / 2);
         ensure!(early.is_none(), "another server after {early:?}: {report}");
@@ -119,7 +121,11 @@ pub(crate) fn affinity_ends_a_while_after_the_last_connect() -> Result<()> {
             report.stretches.len()
         );
     }
-    for report in loads(|load| load.rate(1.0 / (1.5 * TIMEOUT.as_secs_f64())).times(3))? {
+    // One after the other: both take turns from one counter, and in step with each other each would always get the same.
+    for (caller, address) in asked {
+        let seldom = 1.0 / (1.5 * TIMEOUT.as_secs_f64());
+        let load = Load::on([address]).stretches().rate(seldom).times(3);
+        let report = caller.start_load(&load)?.finish()?;
         ensure!(report.failures.is_empty(), "{report}");
         ensure!(report.stretches.len() > 1, "{:?}", report.stretches);
         let pauses: Vec<_> = pauses(&report).collect();
