@@ -87,7 +87,16 @@ fn request(event: &Value) -> Vec<Request> {
         resource: resource.clone(),
         namespace: text(&object["namespace"]),
         name: text(&object["name"]),
-        allowed: code != 403,
+        allowed: code != 403 || is_too_late(&event["responseStatus"]),
     };
     verbs.into_iter().map(one).collect()
+}
+
+/// Whether it was refused because its namespace is being deleted, whatever rights there are.
+fn is_too_late(status: &Value) -> bool {
+    let causes = status["details"]["causes"].as_array();
+    causes.is_some_and(|causes| {
+        let mut causes = causes.iter();
+        causes.any(|cause| cause["reason"] == "NamespaceTerminating")
+    })
 }
