@@ -51,10 +51,7 @@ enum Loser {
 
 pub(crate) fn everybody_names_the_same_winner_of_a_race() -> Result<()> {
     let bed = alone()?;
-    let (pairs, patience) = match is_long() {
-        true => (1000, LONG_PATIENCE),
-        false => (50, PATIENCE),
-    };
+    let (pairs, patience) = (if is_long() { 1000 } else { 50 }, LONG_PATIENCE);
     for guarded in [true, false] {
         let race = Race { guarded, pairs };
         race.prepare(&bed)?;
